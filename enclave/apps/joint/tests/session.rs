@@ -1,0 +1,225 @@
+//! Submissions as honest and as hostile hosts make them, with KMSs that keep to contexts.
+
+mod common;
+
+use anchorhold_enclave::frame;
+use anchorhold_joint::contract::Contract;
+use anchorhold_joint::outputs::PartyOutput;
+use anchorhold_joint_enclave::answer::{PADDED_TO, open, seal, statement_from_json};
+use anchorhold_joint_enclave::wire;
+use common::{Case, FILES, Frame, NAMES, contract, keys};
+use sha2::{Digest, Sha384};
+use time::OffsetDateTime;
+
+/// Refused, and no KMS was asked.
+fn unasked(rule: &str, change: impl FnOnce(&mut Case)) {
+    let mut case = Case::new();
+    change(&mut case);
+    let (got, world) = case.refused();
+    assert_eq!(got, rule);
+    assert!(world.asked.is_empty(), "{rule}: a KMS was asked in vain");
+    assert!(world.attested.is_empty(), "{rule}");
+}
+
+#[test]
+fn refused_before_the_contract_is_believed() {
+    unasked("contract.json", |c| c.contract = b"{}".to_vec());
+    unasked("contract.canonical", |c| c.contract.push(b' '));
+    unasked("wire.size", |c| {
+        c.contract = vec![b' '; frame::MAX_PAYLOAD + 1]
+    });
+    unasked("contract.expired", |c| {
+        c.world.now = OffsetDateTime::from_unix_timestamp(1_900_000_000).unwrap();
+    });
+    for place in 0..3 {
+        unasked(&format!("image.pcr{place}"), |c| {
+            c.world.measured.pcrs[place].0[0] ^= 1;
+        });
+    }
+    // An enclave in debug mode measures as zero.
+    unasked("image.pcr0", |c| c.world.measured.pcrs[0].0 = [0; 48]);
+    unasked("image.pcr8", |c| {
+        *c = Case::of(contract(|terms| terms.image.pcr8 = Some("08".repeat(48))));
+    });
+}
+
+#[test]
+fn refused_because_not_all_approve_just_this() {
+    unasked("approval.missing", |c| {
+        c.parts.pop();
+    });
+    unasked("approval.missing", |c| c.parts.clear());
+    unasked("approval.duplicate", |c| {
+        let again = c.parts[0].clone();
+        c.parts.push(again);
+    });
+    unasked("approval.other-contract", |c| {
+        let changed = contract(|terms| terms.cohorts.minimum = 3);
+        c.contract = changed.canonical().to_vec();
+    });
+    unasked("approval.signature", |c| {
+        let text = String::from_utf8(c.parts[0].approval.clone()).unwrap();
+        c.parts[0].approval = text.replace("\"ann\"", "\"bob\"").into_bytes();
+    });
+    unasked("approval.json", |c| c.parts[1].approval = b"{}".to_vec());
+    unasked("challenge.length", |c| {
+        c.parts[1].challenge.pop();
+    });
+    unasked("submission.parties", |c| {
+        while c.parts.len() < 17 {
+            let again = c.parts[0].clone();
+            c.parts.push(again);
+        }
+    });
+}
+
+#[test]
+fn refused_because_a_file_is_another() {
+    unasked("approval.other-message", |c| {
+        let (one, other) = c.parts.split_at_mut(1);
+        std::mem::swap(&mut one[0].message, &mut other[0].message);
+    });
+    unasked("approval.no-message", |c| c.parts[2].message.clear());
+    unasked("records.message.truncated", |c| {
+        c.parts[2].message.truncate(100)
+    });
+    // An older file of the same party, sealed under another contract, with its approval.
+    unasked("approval.other-contract", |c| {
+        let mut other = Case::of(contract(|terms| terms.nonce = "0e".repeat(32)));
+        c.parts[0] = other.parts.swap_remove(0);
+    });
+    // The same file, signed for this contract by somebody who has the approval key.
+    unasked("records.context.mismatch", |c| {
+        let other = Case::of(contract(|terms| terms.nonce = "0e".repeat(32)));
+        c.parts[0].message = other.parts[0].message.clone();
+        c.sign(0);
+    });
+    // A file of the right context under a key of the host's own.
+    unasked("records.key-arn", |c| {
+        let own = "arn:aws:kms:eu-central-1:999999999999:key/9";
+        c.parts[0].message = c.seal(0, own, FILES[0]);
+        c.sign(0);
+    });
+}
+
+#[test]
+fn refused_by_a_kms_or_in_the_file_itself() {
+    let late = |rule: &str, change: &dyn Fn(&mut Case)| {
+        let mut case = Case::new();
+        change(&mut case);
+        let (got, world) = case.refused();
+        assert_eq!(got, rule);
+        assert!(world.attested.is_empty(), "{rule}");
+    };
+    late("kms.DisabledException", &|c| c.world.disabled = Some("bob"));
+    // The header is approved, and behind it something was changed, cut or added.
+    late("records.frame.tag", &|c| {
+        let end = c.parts[1].message.len() - 170;
+        c.parts[1].message[end] ^= 1;
+    });
+    late("records.message.truncated", &|c| {
+        let half = c.parts[2].message.len() - 1;
+        c.parts[2].message.truncate(half);
+    });
+    late("records.message.trailing", &|c| c.parts[0].message.push(0));
+    late("csv.header", &|c| c.replace(0, "mail,amount\na@x,1\n"));
+    late("csv.text-after-quote", &|c| {
+        c.replace(2, "email,amount\n\"a\"x,1\n")
+    });
+    late("memory.rows", &|c| c.world.memory = 100);
+}
+
+#[test]
+fn a_connection_that_breaks_off_gives_no_answer() {
+    let count = Case::new().frames().len();
+    for keep in 0..count {
+        let mut case = Case::new();
+        case.keep = keep;
+        let (rule, world) = case.refused();
+        assert!(!rule.is_empty() && world.attested.is_empty());
+    }
+}
+
+/// The payloads of the frames of a kind, and the answers by party.
+fn answers(got: &[Frame]) -> Vec<(String, Vec<u8>)> {
+    let mut answers: Vec<(String, Vec<u8>)> = Vec::new();
+    for (frame, payload) in got {
+        match *frame {
+            wire::ANSWER_TO => {
+                answers.push((String::from_utf8(payload.clone()).unwrap(), Vec::new()))
+            }
+            wire::ANSWER => answers.last_mut().unwrap().1.extend_from_slice(payload),
+            _ => {}
+        }
+    }
+    answers
+}
+
+#[test]
+fn each_party_opens_its_own_answer_and_no_other() {
+    let mut case = Case::new();
+    // The host may give the parties in any order.
+    case.parts.reverse();
+    let (result, got) = case.run();
+    assert_eq!(result.unwrap().parties, 3);
+    assert_eq!(case.world.asked, ["cyd", "bob", "ann"]);
+    let contract = Contract::parse(&case.contract).unwrap();
+    let answers = answers(&got);
+    assert_eq!(answers.len(), 3);
+    for (place, (party, sealed)) in answers.iter().enumerate() {
+        assert_eq!(party, NAMES[place]);
+        let opened = open(&contract, party, sealed, &keys()[place].answer_private).unwrap();
+        let output = PartyOutput::parse(&opened).unwrap();
+        assert_eq!(output.party, *party);
+        assert_eq!(output.intersection_size.unwrap().shown(), Some(&2));
+        let sums = output.sums.unwrap();
+        let sum = sums["ann"]["amount"].shown().unwrap();
+        assert_eq!(sum, "30.5");
+        assert_eq!(output.rows.counts.without_key, u64::from(place == 0));
+        for (other, key) in keys().iter().enumerate().filter(|(i, _)| *i != place) {
+            let refused = open(&contract, party, sealed, &key.answer_private).unwrap_err();
+            assert_eq!(refused.rule(), "answer.key", "{other}");
+            let as_own = open(&contract, NAMES[other], sealed, &key.answer_private);
+            assert_eq!(as_own.unwrap_err().rule(), "answer.open");
+        }
+    }
+}
+
+#[test]
+fn the_length_of_an_answer_tells_nothing_of_it() {
+    let contract = Contract::parse(&Case::new().contract).unwrap();
+    let sealed = |plaintext: &[u8]| seal(&contract, "ann", plaintext).unwrap();
+    let short = sealed(br#"{"size":{"suppressed":true}}"#);
+    let long = sealed(&[b'1'; PADDED_TO]);
+    assert_eq!(short.len(), long.len());
+    assert!(sealed(&[b'1'; PADDED_TO + 1]).len() > long.len());
+    let opened = open(&contract, "ann", &short, &keys()[0].answer_private).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&opened).unwrap();
+    assert_eq!(json["size"]["suppressed"], true);
+}
+
+#[test]
+fn the_document_binds_contract_challenges_and_answers() {
+    let mut case = Case::new();
+    let (result, got) = case.run();
+    result.unwrap();
+    let part = |kind: u8| got.iter().find(|(frame, _)| *frame == kind).unwrap();
+    assert_eq!(got.last().unwrap().0, wire::DONE);
+    assert_eq!(part(wire::DOCUMENT).1, b"document");
+    let statement = statement_from_json(&part(wire::STATEMENT).1).unwrap();
+    let contract = Contract::parse(&case.contract).unwrap();
+    assert_eq!(statement.contract, contract.hash());
+    let challenges: Vec<_> = case
+        .parts
+        .iter()
+        .flat_map(|p| p.challenge.clone())
+        .collect();
+    assert_eq!(statement.challenge, challenges);
+    for (party, sealed) in answers(&got) {
+        let hash: [u8; 48] = Sha384::digest(&sealed).into();
+        assert_eq!(statement.answer_of(&party), Some(&hash));
+    }
+    let (user_data, nonce) = case.world.attested.first().unwrap();
+    assert_eq!(user_data, &statement.user_data());
+    assert_eq!(hex::encode(nonce), contract.terms().nonce);
+}
