@@ -1,0 +1,261 @@
+//! The way between two parents, as hostile as it can be.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// What a relay does with the calls that begin from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Carries them.
+    Carry,
+    /// Flips one bit of what the caller sends, so many bytes behind its start.
+    Flip(usize),
+    /// Carries so many bytes of the caller's, and then swallows all.
+    Swallow(usize),
+    /// Sends what an earlier caller sent.
+    Replay,
+    /// Sends the frame of this number and the next one in each other's place.
+    Reorder(usize),
+    /// Holds back what the caller sends, for so long each time, and carries it then.
+    Delay(Duration),
+}
+
+/// A relay between two parents.
+pub struct Relay {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    target: String,
+    mode: Mode,
+    /// What the last caller of a carried call sent.
+    recorded: Vec<u8>,
+    carried: u64,
+}
+
+impl Relay {
+    /// Listens on loopback.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+        let port = listener.local_addr()?.port();
+        let state = Arc::new(Mutex::new(State {
+            target: String::new(),
+            mode: Mode::Carry,
+            recorded: Vec::new(),
+            carried: 0,
+        }));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for caller in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || serve(caller, &shared));
+            }
+        });
+        Ok(Self { port, state })
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whom it leads to from now on.
+    pub fn lead_to(&self, target: String) {
+        lock(&self.state).target = target;
+    }
+
+    /// What it does from now on.
+    pub fn set(&self, mode: Mode) {
+        lock(&self.state).mode = mode;
+    }
+
+    /// Bytes that the caller of the last carried call sent.
+    pub fn recorded(&self) -> usize {
+        lock(&self.state).recorded.len()
+    }
+
+    /// Bytes that it has carried.
+    pub fn carried(&self) -> u64 {
+        lock(&self.state).carried
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One call. A stream that breaks ends it.
+fn serve(caller: TcpStream, state: &Mutex<State>) {
+    let (target, mode, recorded) = {
+        let state = lock(state);
+        (state.target.clone(), state.mode, state.recorded.clone())
+    };
+    let Ok(callee) = TcpStream::connect(&target) else {
+        return;
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = back(&callee, &caller, state);
+            let _ = caller.shutdown(Shutdown::Both);
+        });
+        let _ = match mode {
+            Mode::Replay => (&callee)
+                .write_all(&recorded)
+                .and_then(|()| forth(&caller, None, mode, state)),
+            _ => forth(&caller, Some(&callee), mode, state),
+        };
+        let _ = callee.shutdown(Shutdown::Write);
+    });
+}
+
+fn back(callee: &TcpStream, caller: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        let (mut from, mut to) = (callee, caller);
+        let count = from.read(&mut chunk)?;
+        if count == 0 {
+            return to.flush();
+        }
+        to.write_all(chunk.get(..count).unwrap_or_default())?;
+        lock(state).carried += count as u64;
+    }
+}
+
+fn forth(
+    caller: &TcpStream,
+    callee: Option<&TcpStream>,
+    mode: Mode,
+    state: &Mutex<State>,
+) -> std::io::Result<()> {
+    let mut chunk = vec![0; 16 * 1024];
+    let mut sent = Vec::new();
+    let mut fault = Fault::new(mode);
+    loop {
+        let mut from = caller;
+        let count = from.read(&mut chunk)?;
+        if count == 0 {
+            if mode == Mode::Carry {
+                lock(state).recorded = sent;
+            }
+            return Ok(());
+        }
+        let bytes = fault.pass(chunk.get(..count).unwrap_or_default());
+        if mode == Mode::Carry {
+            sent.extend_from_slice(&bytes);
+        }
+        if let Some(mut to) = callee {
+            to.write_all(&bytes)?;
+            lock(state).carried += bytes.len() as u64;
+        }
+    }
+}
+
+/// What becomes of one caller's bytes.
+struct Fault {
+    mode: Mode,
+    seen: usize,
+    /// Bytes of a frame that is not whole yet, when frames are reordered.
+    part: Vec<u8>,
+    frame: usize,
+    held: Vec<u8>,
+}
+
+impl Fault {
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            seen: 0,
+            part: Vec::new(),
+            frame: 0,
+            held: Vec::new(),
+        }
+    }
+
+    /// What is sent on when these bytes come.
+    fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let before = self.seen;
+        self.seen += bytes.len();
+        match self.mode {
+            Mode::Carry | Mode::Replay => {}
+            Mode::Flip(at) => {
+                let at = at.checked_sub(before);
+                if let Some(byte) = at.and_then(|at| bytes.get_mut(at)) {
+                    *byte ^= 1;
+                }
+            }
+            Mode::Swallow(after) => bytes.truncate(after.saturating_sub(before)),
+            Mode::Reorder(at) => bytes = self.reorder(at, &bytes),
+            Mode::Delay(time) => thread::sleep(time),
+        }
+        bytes
+    }
+
+    /// Frames are `length u16 big-endian | body`, which a relay can see.
+    fn reorder(&mut self, at: usize, bytes: &[u8]) -> Vec<u8> {
+        self.part.extend_from_slice(bytes);
+        let mut send = Vec::new();
+        while let Some(header) = self.part.first_chunk::<2>() {
+            let length = 2 + usize::from(u16::from_be_bytes(*header));
+            if self.part.len() < length {
+                break;
+            }
+            let frame: Vec<_> = self.part.drain(..length).collect();
+            if self.frame == at {
+                self.held = frame;
+            } else {
+                send.extend_from_slice(&frame);
+                send.append(&mut self.held);
+            }
+            self.frame += 1;
+        }
+        send
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four frames of one, two, three and four bytes.
+    const FRAMES: &[u8] = &[
+        0, 1, b'a', 0, 2, b'b', b'b', 0, 3, b'c', b'c', b'c', 0, 4, b'd', b'd', b'd', b'd',
+    ];
+
+    fn passed(mode: Mode, pieces: usize) -> Vec<u8> {
+        let mut fault = Fault::new(mode);
+        let pieces = FRAMES.chunks(pieces);
+        pieces.flat_map(|piece| fault.pass(piece)).collect()
+    }
+
+    #[test]
+    fn two_frames_change_places_however_the_stream_is_chopped() {
+        let mut expected = FRAMES.to_vec();
+        expected.drain(3..7);
+        expected.splice(8..8, FRAMES[3..7].iter().copied());
+        for pieces in 1..=FRAMES.len() {
+            assert_eq!(passed(Mode::Reorder(1), pieces), expected, "{pieces}");
+        }
+        assert_ne!(expected, FRAMES);
+    }
+
+    #[test]
+    fn one_bit_is_flipped_and_what_follows_is_swallowed() {
+        for pieces in 1..=FRAMES.len() {
+            let mut flipped = FRAMES.to_vec();
+            flipped[9] ^= 1;
+            assert_eq!(passed(Mode::Flip(9), pieces), flipped);
+            assert_eq!(passed(Mode::Swallow(9), pieces), &FRAMES[..9]);
+            assert_eq!(passed(Mode::Carry, pieces), FRAMES);
+        }
+    }
+}
