@@ -253,9 +253,11 @@ fn a_message_that_was_not_flushed_ends_the_direction() {
     let terms = host.terms();
     let theirs = terms.clone();
     thread::scope(|scope| {
+        // Keeps its socket open: what ends the direction must be the flush, not a peer that is gone.
+        let there = &there;
         scope.spawn(move || {
             let mut rng = random();
-            let end = Channel::respond(&there, &there, theirs, &mut b, timestamp, &mut rng);
+            let end = Channel::respond(there, there, theirs, &mut b, timestamp, &mut rng);
             assert!(end.is_ok());
         });
         let stuck = AtomicBool::new(false);
