@@ -159,24 +159,42 @@ fn packages(options: SetupOptions, purpose: Purpose) -> Result<()> {
     if options.no_install {
         bail!("these packages are missing: {list}\ninstall them: apt-get install {list}");
     }
-    let Some(mut apt) = privileged() else {
+    let Some(apt) = privileged() else {
         bail!("installing packages needs root; as root, run: apt-get install {list}");
     };
     eprintln!("set-up: installing with apt-get: {list}");
-    let update = apt.clone_with(&["apt-get", "update", "--quiet=2"]);
-    run(&mut { update }).context("the package lists cannot be fetched")?;
-    apt.0.extend([
-        "apt-get",
-        "install",
+    let mut update = apt.command(&["apt-get", "update", "--quiet=2"]);
+    run(&mut update).context("the package lists cannot be fetched")?;
+    let install = |more: &[&str]| {
+        let words = [&["apt-get", "install", "--no-install-recommends"], more].concat();
+        let mut install = apt.command(&words);
+        install
+            .args(missing.iter().map(|p| p.name))
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        install
+    };
+    let plan = output(&mut install(&["--simulate"]))?;
+    let removed = removals(&plan);
+    if !removed.is_empty() {
+        eprintln!(
+            "set-up: apt-get removes what does not go with them: {}",
+            removed.join(" ")
+        );
+    }
+    run(&mut install(&[
         "--yes",
         "--quiet=2",
-        "--no-install-recommends",
-    ]);
-    let mut install = apt.command();
-    install
-        .args(missing.iter().map(|p| p.name))
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    run(&mut install)
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ]))
+}
+
+/// The packages that a simulated installation removes, by name: its lines `Remv NAME [VERSION]`.
+fn removals(plan: &str) -> Vec<&str> {
+    plan.lines()
+        .filter_map(|line| line.strip_prefix("Remv "))
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect()
 }
 
 fn names<'a>(packages: impl IntoIterator<Item = &'a Package>) -> String {
@@ -197,12 +215,8 @@ fn is_installed(package: &str) -> bool {
 struct Privileged(Vec<&'static str>);
 
 impl Privileged {
-    fn clone_with(&self, words: &[&'static str]) -> Command {
-        Self(self.0.iter().chain(words).copied().collect()).command()
-    }
-
-    fn command(&self) -> Command {
-        let mut words = self.0.iter();
+    fn command(&self, words: &[&str]) -> Command {
+        let mut words = self.0.iter().chain(words);
         let mut command = command(words.next().copied().unwrap_or("apt-get"));
         command.args(words);
         command
@@ -293,10 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn packages_that_are_removed_are_named() {
+        let plan = "Reading package lists...\n\
+                    Remv qemu-utils [1:10.0.2+ds-2]\n\
+                    Inst seabios (1.16.2-1 Debian:12.12/oldstable [all])\n\
+                    Conf seabios (1.16.2-1 Debian:12.12/oldstable [all])\n";
+        assert_eq!(removals(plan), ["qemu-utils"]);
+        assert!(removals("Inst seabios (1.16.2-1)\n").is_empty());
+    }
+
+    #[test]
     fn sudo_stands_in_front() {
-        let words = Privileged(vec!["sudo", "-n"]).clone_with(&["apt-get", "update"]);
+        let words = Privileged(vec!["sudo", "-n"]).command(&["apt-get", "update"]);
         assert_eq!(crate::commands::describe(&words), "sudo -n apt-get update");
-        let words = Privileged(vec![]).clone_with(&["apt-get", "update"]);
+        let words = Privileged(vec![]).command(&["apt-get", "update"]);
         assert_eq!(crate::commands::describe(&words), "apt-get update");
     }
 }

@@ -38,7 +38,8 @@ pub fn build_programs(profile: Profile) -> Result<PathBuf> {
         return Ok(bins);
     }
     let mut build = cargo();
-    build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
+    // Not quiet: the first build takes minutes.
+    build.args(["build", "--locked", "--workspace", "--bins"]);
     let folder = match profile {
         Profile::Debug => "debug",
         Profile::Release => {
