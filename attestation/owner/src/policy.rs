@@ -68,24 +68,31 @@ pub fn owner_statement(owner: &str) -> Value {
 }
 
 /// What the enclave's principal may do at all: decrypt with a document, and ask for a nonce.
+pub fn enclave_identity_policy() -> Value {
+    only_with_document(&["kms:Decrypt"])
+}
+
+/// An identity policy that denies all but some actions, those without an attestation document, and
+/// asking for a nonce.
 ///
 /// It allows nothing, because an Allow would join with every key policy that leaves the decision to
-/// the account, and any attested image would then decrypt under that key. Key policies name the
-/// principal; here stands only what it may not do, whatever a key policy says.
-pub fn enclave_identity_policy() -> Value {
+/// the account, and any attested image would then use that key. Key policies name the principal;
+/// here stands only what it may not do, whatever a key policy says.
+pub(crate) fn only_with_document(actions: &[&str]) -> Value {
+    let others = [actions, &["anchorhold:GetAttestationNonce"]].concat();
     json!({
         "Version": "2012-10-17",
         "Statement": [
             {
-                "Sid": "NothingButDecryptAndNonces",
+                "Sid": "NothingElse",
                 "Effect": "Deny",
-                "NotAction": ["kms:Decrypt", "anchorhold:GetAttestationNonce"],
+                "NotAction": others,
                 "Resource": "*",
             },
             {
-                "Sid": "NoDecryptWithoutDocument",
+                "Sid": "NothingWithoutDocument",
                 "Effect": "Deny",
-                "Action": "kms:Decrypt",
+                "Action": actions,
                 "Resource": "*",
                 "Condition": {"Null": {"anchorhold:RecipientAttestation:RootSha256": "true"}},
             },

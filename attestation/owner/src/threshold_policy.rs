@@ -8,6 +8,8 @@ use anchorhold_threshold::seal::{EPOCH_FIELD, GROUP_FIELD, SHARING_FIELD};
 use anchorhold_verifier::RootSha256;
 use serde_json::{Map, Value, json};
 
+use crate::policy::only_with_document;
+
 /// What an owner's share key is for.
 #[derive(Clone, Debug)]
 pub struct ShareRules {
@@ -92,18 +94,9 @@ fn field(name: &str) -> String {
     format!("kms:EncryptionContext:{name}")
 }
 
-/// What the enclave's principal may do at all: seal and open, and only with a document.
+/// What the enclave's principal may do at all: seal and open with a document, and ask for a nonce.
 pub fn share_identity_policy() -> Value {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Sid": "SharesWithDocument",
-            "Effect": "Allow",
-            "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
-            "Resource": "*",
-            "Condition": {"Null": {"kms:RecipientAttestation:PCR0": "false"}},
-        }],
-    })
+    only_with_document(&["kms:GenerateDataKey", "kms:Decrypt"])
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use anchorhold_kms_core::policy::{
 };
 use anchorhold_nsm::{Boot, Platform, SecurityModule};
 use anchorhold_owner::policy::{KeyRules, enclave_identity_policy};
+use anchorhold_owner::threshold_policy::share_identity_policy;
 use anchorhold_verifier::{RootSha256, TrustRoots};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ENCLAVE: &str = "arn:aws:iam::111122223333:user/enclave";
 const KEY: &str = "arn:aws:kms:eu-test-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -58,8 +59,22 @@ fn claims(image: u8) -> (RecipientClaims, RootSha256) {
     (claims, root)
 }
 
-/// What is decided of a call of the enclave's principal, which has the tool's identity policy.
-fn decided(policy: &KeyPolicy, operation: Operation, claims: Option<&RecipientClaims>) -> String {
+/// The identity policies that the tool writes, with the operations that each leaves to key policies.
+fn identities() -> [(Value, Vec<Operation>); 2] {
+    let (decrypt, generate) = (Operation::Decrypt, Operation::GenerateDataKey);
+    [
+        (enclave_identity_policy(), vec![decrypt]),
+        (share_identity_policy(), vec![decrypt, generate]),
+    ]
+}
+
+/// What is decided of a call of the enclave's principal, which has an identity policy.
+fn decided(
+    policy: &KeyPolicy,
+    identity: &Value,
+    operation: Operation,
+    claims: Option<&RecipientClaims>,
+) -> String {
     let principal: PrincipalArn = ENCLAVE.parse().unwrap();
     let region: Region = "eu-test-1".parse().unwrap();
     let context = Context::new(&principal, &region, now());
@@ -75,7 +90,7 @@ fn decided(policy: &KeyPolicy, operation: Operation, claims: Option<&RecipientCl
         context: &context,
         trusted_roots: 1,
     };
-    let identity = IdentityPolicy::parse(&enclave_identity_policy().to_string()).unwrap();
+    let identity = IdentityPolicy::parse(&identity.to_string()).unwrap();
     authorize(Some(policy), &[identity], &request)
         .rule()
         .to_owned()
@@ -85,10 +100,14 @@ fn decided(policy: &KeyPolicy, operation: Operation, claims: Option<&RecipientCl
 fn a_key_with_the_default_policy_is_not_released_to_any_image() {
     let policy = KeyPolicy::default_for(&"111122223333".parse().unwrap());
     let (claims, _) = claims(7);
-    let refused = decided(&policy, Operation::Decrypt, Some(&claims));
-    assert_eq!(refused, "policy.no-allow");
-    let bare = decided(&policy, Operation::Decrypt, None);
-    assert_eq!(bare, "policy.explicit-deny");
+    for (identity, left) in identities() {
+        for operation in left {
+            let refused = decided(&policy, &identity, operation, Some(&claims));
+            assert_eq!(refused, "policy.no-allow", "{operation}");
+            let bare = decided(&policy, &identity, operation, None);
+            assert_eq!(bare, "policy.explicit-deny", "{operation}");
+        }
+    }
 }
 
 #[test]
@@ -101,13 +120,17 @@ fn the_principal_does_nothing_else_whatever_a_key_policy_allows() {
     });
     let policy = KeyPolicy::parse(&all.to_string()).unwrap();
     let (claims, _) = claims(7);
-    for operation in Operation::ALL {
-        let free = [Operation::Decrypt, Operation::GetAttestationNonce].contains(&operation);
-        let rule = decided(&policy, operation, Some(&claims));
-        assert_eq!(rule == "policy.explicit-deny", !free, "{operation}");
+    for (identity, left) in identities() {
+        for operation in Operation::ALL {
+            let free = left.contains(&operation) || operation == Operation::GetAttestationNonce;
+            let rule = decided(&policy, &identity, operation, Some(&claims));
+            assert_eq!(rule == "policy.explicit-deny", !free, "{operation}");
+        }
+        for operation in left {
+            let bare = decided(&policy, &identity, operation, None);
+            assert_eq!(bare, "policy.explicit-deny", "{operation}");
+        }
     }
-    let bare = decided(&policy, Operation::Decrypt, None);
-    assert_eq!(bare, "policy.explicit-deny");
 }
 
 #[test]
@@ -120,20 +143,23 @@ fn the_key_is_released_to_its_image_under_its_root_alone() {
         root,
     };
     let policy = KeyPolicy::parse(&rules.policy().to_string()).unwrap();
+    let identity = enclave_identity_policy();
     for (other, rule) in [
         (Some(claims(8).0), "policy.attestation"),
         (Some(claims(7).0), "policy.attestation"),
         (None, "policy.explicit-deny"),
     ] {
-        let refused = decided(&policy, Operation::Decrypt, other.as_ref());
+        let refused = decided(&policy, &identity, Operation::Decrypt, other.as_ref());
         assert_eq!(refused, rule);
     }
-    let released = decided(&policy, Operation::Decrypt, Some(&agreed));
+    let released = decided(&policy, &identity, Operation::Decrypt, Some(&agreed));
     assert_eq!(released, "policy.allowed");
 }
 
 #[test]
-fn its_identity_policy_has_nothing_to_be_warned_of() {
-    let policy = IdentityPolicy::parse(&enclave_identity_policy().to_string()).unwrap();
-    assert_eq!(lint_identity(&policy), []);
+fn the_identity_policies_have_nothing_to_be_warned_of() {
+    for (identity, _) in identities() {
+        let policy = IdentityPolicy::parse(&identity.to_string()).unwrap();
+        assert_eq!(lint_identity(&policy), []);
+    }
 }
