@@ -85,6 +85,13 @@ fn microvm_three_owners_sign_lose_one_refresh_and_add_up() {
     assert_eq!(memory["other_shares"], 0, "{memory}");
     assert_eq!(memory["bytes"], 256 << 20, "{memory}");
 
+    // The relays search what they carried for what the enclaves told each other.
+    assert!(
+        shown["relayed_bytes"].as_u64().unwrap() > 100_000,
+        "{shown}"
+    );
+    assert_eq!(shown["relayed_secrets"], serde_json::json!([]));
+
     let refusals = shown["refusals"].as_array().unwrap();
     let told: Vec<_> = refusals
         .iter()

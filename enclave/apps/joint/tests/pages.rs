@@ -67,6 +67,12 @@ fn rows_go_to_the_host_and_come_back() {
     for (_, payload) in got.iter().filter(|(frame, _)| *frame == wire::PAGE_PUT) {
         assert_eq!(payload.len(), 4 + 1024, "no page tells how full it is");
     }
+    // What the files hold is nowhere among what the host hears.
+    for secret in [&b"person"[..], b"PERSON"] {
+        let clear = |payload: &[u8]| payload.windows(secret.len()).any(|w| w == secret);
+        assert!(clear(&secret.repeat(2)));
+        assert!(!got.iter().any(|(_, payload)| clear(payload)), "{secret:?}");
+    }
     // Every page is asked for once, and in an order that no content decides.
     let places = |kind| -> Vec<Vec<u8>> {
         let of = got.iter().filter(|(frame, _)| *frame == kind);

@@ -30,7 +30,11 @@ const MESSAGE: &[u8] = b"pay 250,000 to the clearing account";
 /// How long a slow relay holds back each piece of a stream.
 const DELAY: Duration = Duration::from_millis(400);
 /// What each owner keeps to itself, two values side by side.
-const VALUES: [[u128; 2]; 3] = [[1200, 7], [3400, 11], [560, 2]];
+const VALUES: [[u128; 2]; 3] = [
+    [1_200_250_913, 7_040_771],
+    [3_400_118_427, 11_205_639],
+    [560_733_204, 2_391_858],
+];
 
 /// Options of the demo.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -58,8 +62,10 @@ struct Shown {
     plain_sums: Vec<String>,
     /// What was tried, and what refused it.
     refusals: Vec<Refusal>,
-    /// Bytes of ciphertext that the relays carried.
+    /// Bytes that the relays carried.
     relayed_bytes: u64,
+    /// What was signed and added up, as far as a relay saw it in the clear.
+    relayed_secrets: Vec<String>,
     /// Seconds of each step.
     seconds: std::collections::BTreeMap<String, f64>,
 }
@@ -96,6 +102,12 @@ pub fn run(options: &ThresholdOptions) -> Result<()> {
     )?;
     let mut shown = play(&mut group, &mut progress)?;
     shown.relayed_bytes = group.relays.iter().map(Relay::carried).sum();
+    shown.relayed_secrets = secrets(&group.relays);
+    ensure!(
+        shown.relayed_secrets.is_empty(),
+        "relays saw in the clear: {:?}",
+        shown.relayed_secrets
+    );
     shown.seconds = progress.seconds();
     let open = shown.refusals.iter().find(|refusal| !refusal.refused);
     if options.json {
@@ -194,8 +206,24 @@ fn play(group: &mut Group<'_>, progress: &mut Progress) -> Result<Shown> {
         plain_sums,
         refusals,
         relayed_bytes: 0,
+        relayed_secrets: Vec::new(),
         seconds: Default::default(),
     })
+}
+
+/// What the enclaves told each other and a relay saw: the message, and values in every spelling that
+/// is long enough to be no accident.
+fn secrets(relays: &[Relay]) -> Vec<String> {
+    let mut spellings = vec![("the message".to_owned(), MESSAGE.to_vec())];
+    spellings.push(("the message in hex".to_owned(), hex::encode(MESSAGE).into()));
+    for value in VALUES.as_flattened() {
+        for bytes in [value.to_be_bytes(), value.to_le_bytes()] {
+            spellings.push((value.to_string(), bytes.to_vec()));
+        }
+    }
+    let seen = |bytes: &[u8]| relays.iter().any(|relay| relay.saw(bytes));
+    let found = spellings.into_iter().filter(|(_, bytes)| seen(bytes));
+    found.map(|(name, _)| name).collect()
 }
 
 fn summary(shown: &Shown) {
@@ -236,7 +264,7 @@ fn summary(shown: &Shown) {
         println!("  {}: {by}", refusal.case);
     }
     println!(
-        "Relays carried {} bytes, all ciphertext.",
+        "Relays carried {} bytes, and saw neither the message nor any value in them.",
         shown.relayed_bytes
     );
 }

@@ -37,6 +37,22 @@ struct State {
     /// What the last caller of a carried call sent.
     recorded: Vec<u8>,
     carried: u64,
+    /// What it saw, each direction of each call by itself.
+    seen: Vec<Vec<u8>>,
+}
+
+impl State {
+    /// A place for what one direction of a call shows.
+    fn direction(&mut self) -> usize {
+        self.seen.push(Vec::new());
+        self.seen.len() - 1
+    }
+
+    fn see(&mut self, direction: usize, bytes: &[u8]) {
+        if let Some(seen) = self.seen.get_mut(direction) {
+            seen.extend_from_slice(bytes);
+        }
+    }
 }
 
 impl Relay {
@@ -52,6 +68,7 @@ impl Relay {
             mode: Mode::Carry,
             recorded: Vec::new(),
             carried: 0,
+            seen: Vec::new(),
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -87,6 +104,13 @@ impl Relay {
     pub fn carried(&self) -> u64 {
         lock(&self.state).carried
     }
+
+    /// Whether it ever saw these bytes in a row.
+    pub fn saw(&self, bytes: &[u8]) -> bool {
+        let state = lock(&self.state);
+        let mut streams = state.seen.iter();
+        streams.any(|seen| seen.windows(bytes.len()).any(|window| window == bytes))
+    }
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -95,29 +119,36 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// One call. A stream that breaks ends it.
 fn serve(caller: TcpStream, state: &Mutex<State>) {
-    let (target, mode, recorded) = {
-        let state = lock(state);
-        (state.target.clone(), state.mode, state.recorded.clone())
+    let (target, mode, recorded, there, here) = {
+        let mut state = lock(state);
+        let (there, here) = (state.direction(), state.direction());
+        let (target, recorded) = (state.target.clone(), state.recorded.clone());
+        (target, state.mode, recorded, there, here)
     };
     let Ok(callee) = TcpStream::connect(&target) else {
         return;
     };
     thread::scope(|scope| {
         scope.spawn(|| {
-            let _ = back(&callee, &caller, state);
+            let _ = back(&callee, &caller, here, state);
             let _ = caller.shutdown(Shutdown::Both);
         });
         let _ = match mode {
             Mode::Replay => (&callee)
                 .write_all(&recorded)
-                .and_then(|()| forth(&caller, None, mode, state)),
-            _ => forth(&caller, Some(&callee), mode, state),
+                .and_then(|()| forth(&caller, None, mode, there, state)),
+            _ => forth(&caller, Some(&callee), mode, there, state),
         };
         let _ = callee.shutdown(Shutdown::Write);
     });
 }
 
-fn back(callee: &TcpStream, caller: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+fn back(
+    callee: &TcpStream,
+    caller: &TcpStream,
+    direction: usize,
+    state: &Mutex<State>,
+) -> std::io::Result<()> {
     let mut chunk = vec![0; 16 * 1024];
     loop {
         let (mut from, mut to) = (callee, caller);
@@ -125,7 +156,9 @@ fn back(callee: &TcpStream, caller: &TcpStream, state: &Mutex<State>) -> std::io
         if count == 0 {
             return to.flush();
         }
-        to.write_all(chunk.get(..count).unwrap_or_default())?;
+        let bytes = chunk.get(..count).unwrap_or_default();
+        lock(state).see(direction, bytes);
+        to.write_all(bytes)?;
         lock(state).carried += count as u64;
     }
 }
@@ -134,6 +167,7 @@ fn forth(
     caller: &TcpStream,
     callee: Option<&TcpStream>,
     mode: Mode,
+    direction: usize,
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
     let mut chunk = vec![0; 16 * 1024];
@@ -148,7 +182,9 @@ fn forth(
             }
             return Ok(());
         }
-        let bytes = fault.pass(chunk.get(..count).unwrap_or_default());
+        let bytes = chunk.get(..count).unwrap_or_default();
+        lock(state).see(direction, bytes);
+        let bytes = fault.pass(bytes);
         if mode == Mode::Carry {
             sent.extend_from_slice(&bytes);
         }
@@ -246,6 +282,27 @@ mod tests {
             assert_eq!(passed(Mode::Reorder(1), pieces), expected, "{pieces}");
         }
         assert_ne!(expected, FRAMES);
+    }
+
+    /// What an enclave said in the clear would be found, in either direction and however it came.
+    #[test]
+    fn what_passes_in_the_clear_is_seen() {
+        let relay = Relay::start().unwrap();
+        let callee = TcpListener::bind("127.0.0.1:0").unwrap();
+        relay.lead_to(callee.local_addr().unwrap().to_string());
+        let mut caller = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+        let (mut called, _) = callee.accept().unwrap();
+        let mut heard = [0; 1];
+        for byte in b"a question" {
+            caller.write_all(&[*byte]).unwrap();
+            called.read_exact(&mut heard).unwrap();
+        }
+        for byte in b"an answer" {
+            called.write_all(&[*byte]).unwrap();
+            caller.read_exact(&mut heard).unwrap();
+        }
+        assert!(relay.saw(b"question") && relay.saw(b"answer"));
+        assert!(!relay.saw(b"questions") && !relay.saw(b"questionan"));
     }
 
     #[test]
