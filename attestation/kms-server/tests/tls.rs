@@ -4,6 +4,7 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,9 +28,12 @@ fn certificate(kms: &Kms) -> Tls {
     let parameters = rcgen::CertificateParams::new(names).expect("parameters");
     let certificate = parameters.self_signed(&key).expect("a certificate").pem();
     let path = |path: std::path::PathBuf| path.to_str().expect("a path").to_owned();
+    let key_file = kms.file("server.key", key.serialize_pem());
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&key_file, private).expect("chmod");
     Tls {
         certificate_file: path(kms.file("server.pem", &certificate)),
-        key_file: path(kms.file("server.key", key.serialize_pem())),
+        key_file: path(key_file),
         certificate,
     }
 }
@@ -79,6 +83,12 @@ fn bad_tls_files_are_refused_by_name() {
         assert_eq!(code, Some(1), "{message}");
         assert!(message.contains(expected), "{message}");
     }
+    let others = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(&tls.key_file, others).expect("chmod");
+    let (certificate, key) = (&tls.certificate_file, &tls.key_file);
+    let (code, message) = serve(&["--tls-cert", certificate, "--tls-key", key]);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("has mode 0644, expected 06"), "{message}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! TLS (RFC 8446, and TLS 1.2) with rustls and aws-lc-rs.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +22,17 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong.
         source: pem::Error,
+    },
+    /// Others than the server's user can read the private key. Whoever has it can answer in the KMS's
+    /// name, and enclaves believe the name.
+    #[error("{} has mode {got:04o}, expected {expected:04o} or less: others could read the private key (chmod {expected:o} {})", path.display(), path.display())]
+    Mode {
+        /// The key's file.
+        path: PathBuf,
+        /// The widest mode allowed.
+        expected: u32,
+        /// The mode it has.
+        got: u32,
     },
     /// The file holds no certificate.
     #[error("{} holds no certificate", path.display())]
@@ -43,6 +57,7 @@ impl TlsError {
     pub fn rule(&self) -> &'static str {
         match self {
             Self::Pem { .. } => "tls.pem",
+            Self::Mode { .. } => "tls.key-mode",
             Self::NoCertificate { .. } => "tls.no-certificate",
             Self::Unusable { .. } => "tls.unusable",
         }
@@ -55,11 +70,7 @@ impl TlsError {
 /// A [`TlsError`].
 pub fn load(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, TlsError> {
     let chain = read_chain(certificate)?;
-    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Pem {
-        what: "a private key",
-        path: key.to_owned(),
-        source,
-    })?;
+    let private_key = read_key(key)?;
     let unusable = |source| TlsError::Unusable {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
@@ -74,6 +85,29 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>,
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// A private key that nobody else reads. A file of root's may be a group's to read, as PostgreSQL has
+/// it and Debian's `ssl-cert` group needs it; anybody else's is its owner's alone.
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = |source| TlsError::Pem {
+        what: "a private key",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(|error| pem(pem::Error::Io(error)))?;
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| pem(pem::Error::Io(error)))?;
+    let expected = if metadata.uid() == 0 { 0o640 } else { 0o600 };
+    let got = metadata.mode() & 0o7777;
+    if got & 0o077 & !expected != 0 {
+        return Err(TlsError::Mode {
+            path: path.to_owned(),
+            expected,
+            got,
+        });
+    }
+    PrivateKeyDer::from_pem_reader(BufReader::new(file)).map_err(pem)
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -96,12 +130,19 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
         let path = dir.join(name);
         std::fs::write(&path, text).expect("write");
+        set_mode(&path, 0o600);
         path
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
     }
 
     fn rule(certificate: &Path, key: &Path) -> &'static str {
@@ -132,6 +173,12 @@ mod tests {
         assert_eq!(rule(&certificate, &certificate), "tls.pem");
         assert_eq!(rule(&certificate, &other_key), "tls.unusable");
         assert_eq!(rule(&garbage, &key), "tls.unusable");
+        // Whatever its owner, a key that anybody reads is no secret.
+        for mode in [0o604, 0o644, 0o660, 0o602] {
+            set_mode(&key, mode);
+            assert_eq!(rule(&certificate, &key), "tls.key-mode", "{mode:o}");
+        }
+        set_mode(&key, 0o400);
         let config = load(&certificate, &key).expect("a sound pair");
         assert_eq!(
             config.alpn_protocols,

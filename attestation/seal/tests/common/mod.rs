@@ -175,6 +175,6 @@ fn certificates(dir: &Path) {
         ("server.pem", server.pem()),
         ("server-key.pem", key.serialize_pem()),
     ] {
-        std::fs::write(dir.join(name), text).expect("a file");
+        anchorhold_access::write_new(&dir.join(name), text.as_bytes(), 0o600).expect("a file");
     }
 }

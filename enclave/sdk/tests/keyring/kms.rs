@@ -1,6 +1,7 @@
 //! The real KMS over TLS, in a thread of the test.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -109,5 +110,7 @@ fn certificates(dir: &Path) {
         ("server-key.pem", key.serialize_pem()),
     ] {
         std::fs::write(dir.join(name), text).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(dir.join(name), private).unwrap();
     }
 }
