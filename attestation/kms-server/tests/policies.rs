@@ -74,3 +74,45 @@ fn the_lockout_check_knows_the_key_and_no_bypass() {
         }
     }
 }
+
+/// One mistake made thousands of times: answer and event stay such that their readers take them.
+#[test]
+fn thousands_of_warnings_are_counted_and_not_all_told() {
+    let kms = Kms::new();
+    let server = kms.serve(&[]);
+    let client = server.client(&kms.administrator);
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+                "Action": "kms:*",
+                "Resource": "*"
+            },
+            {
+                "Sid": "x".repeat(3000),
+                "Effect": "Deny",
+                "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+                "Action": "kms:Decrypt",
+                "Resource": "*",
+                "Condition": { "StringEquals": {
+                    "kms:RecipientAttestation:ImageSha384": vec![""; 9000]
+                } }
+            }
+        ]
+    });
+    let made = client.call("CreateKey", &json!({ "Policy": policy.to_string() }));
+    let body = made.ok();
+    let warnings = body["Warnings"].as_array().expect("warnings");
+    assert_eq!(warnings.len(), 33);
+    let last = warnings.last().and_then(Value::as_str).expect("a text");
+    assert!(last.starts_with("and 8968 more"), "{last}");
+    assert!(body.to_string().len() < 64 * 1024);
+    drop(server);
+    let export = kms.command(&["audit", "export"], &[]).stdout;
+    let export = kms.file("export.jsonl", export);
+    let export = export.to_str().expect("a path");
+    let verified = kms.command(&["audit", "verify"], &["--export", export]);
+    assert!(verified.status.success(), "{}", support::stderr(&verified));
+}

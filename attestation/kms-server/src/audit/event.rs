@@ -271,7 +271,8 @@ fn bounded(parameters: Value) -> Value {
     }
 }
 
-fn cut(text: &str, limit: usize) -> String {
+/// The start of a text: as many bytes, at a character's end.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
     let end = (0..=limit.min(text.len()))
         .rev()
         .find(|end| text.is_char_boundary(*end))

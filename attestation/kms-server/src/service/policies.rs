@@ -3,12 +3,13 @@
 use anchorhold_kms_core::arn::{KeyArn, KeyRef, PrincipalArn, PrincipalKind};
 use anchorhold_kms_core::operation::Operation;
 use anchorhold_kms_core::policy::{
-    AuthorizationRequest, Context, KeyPolicy, Resource, admit, lockout_check,
+    AuthorizationRequest, Context, Finding, KeyPolicy, Resource, admit, lockout_check,
 };
 use anchorhold_kms_core::{Exception, KmsError};
 
 use super::access::stored;
 use super::{Call, Decided, Service};
+use crate::audit::event::cut;
 use crate::store::{Change, Expectation};
 use crate::wire::{
     AnswerBody, GetKeyPolicyOutput, ListKeyPoliciesOutput, PutKeyPolicy, PutKeyPolicyOutput,
@@ -16,6 +17,11 @@ use crate::wire::{
 
 /// The name of a key's only policy.
 const DEFAULT: &str = "default";
+
+/// The most findings that are told of one policy: more is one mistake made often.
+const MAX_WARNINGS: usize = 32;
+/// The most bytes of one: its statement's `Sid` can have any length.
+const MAX_WARNING: usize = 1024;
 
 /// A policy that may be put.
 pub(super) struct Admitted {
@@ -110,7 +116,7 @@ impl Service {
             };
             lockout_check(&policy, &call.caller.policies, &request)?;
         }
-        let warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let warnings = told(&findings);
         if !warnings.is_empty() {
             call.trail
                 .additional
@@ -141,6 +147,18 @@ impl Service {
         }
         Ok(expectations)
     }
+}
+
+/// What is said of findings: so many, and how many more there are. A policy within its 32 KiB can
+/// have ten thousand, and answer and audit event have to stay within what their readers take.
+fn told(findings: &[Finding]) -> Vec<String> {
+    let said = |finding: &Finding| cut(&finding.to_string(), MAX_WARNING);
+    let mut told: Vec<_> = findings.iter().take(MAX_WARNINGS).map(said).collect();
+    let more = findings.len() - told.len();
+    if more > 0 {
+        told.push(format!("and {more} more of the kind"));
+    }
+    told
 }
 
 /// AWS's words, and which principal it is.
