@@ -43,6 +43,14 @@
 //! is not counted against itself. The count is the KMS's own: whoever restores an older copy of its
 //! data directory restores the older count.
 //!
+//! # Where it differs from AWS
+//!
+//! * There are no session tokens: no service here issues temporary credentials, and a request with
+//!   `X-Amz-Security-Token` is refused (`signature.session-token`). A client that insists on a token,
+//!   as kmstool_enclave_cli does, cannot be used as it is.
+//! * Refusals of callers who are not authenticated are recorded up to a burst of 300, then one a
+//!   second, with the number of those in between: strangers must not fill the disk.
+//!
 //! # What it does not promise
 //!
 //! Memory of the process is not protected from root or its own user on the host. A signed

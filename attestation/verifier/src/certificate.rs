@@ -65,7 +65,8 @@ impl<'a> Certificate<'a> {
         Timestamp::from_unix_seconds(self.parsed.validity().not_before.timestamp())
     }
 
-    /// Last moment of validity: the named second is part of it (RFC 5280 §4.1.2.5).
+    /// Last moment of validity: the start of the named second. RFC 5280 §4.1.2.5 counts that second
+    /// in; its last 999 ms are refused here, which errs on the safe side.
     pub(crate) fn not_after(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.parsed.validity().not_after.timestamp())
     }

@@ -4,7 +4,7 @@
 //! requests", and botocore's signer, against which this is tested. Only what a
 //! JSON 1.1 service needs is here: the signature stands in the `Authorization`
 //! header, the method is `POST`, the path `/`, the query empty. Presigned URLs,
-//! chunked signing and unsigned payloads are refused by name.
+//! chunked signing and unsigned payloads are refused.
 //!
 //! The check has parts, because the body comes after the head and the secret key is looked up in
 //! between: [`Head::read`] refuses what can be refused without the body,
