@@ -1,7 +1,8 @@
 //! An enclave image, ready to boot: copied once, sealed, measured, and only then taken apart.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -179,8 +180,13 @@ fn copy(path: &Path) -> Result<SealedFile, ImageError> {
         path: path.to_owned(),
         source,
     };
-    // Looked at before it is opened: opening a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path).map_err(read)?;
+    // Opening a pipe without this flag would wait for its other end.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    let file = opened.map_err(read)?;
+    let metadata = file.metadata().map_err(read)?;
     if !metadata.is_file() {
         return Err(ImageError::NotAFile {
             path: path.to_owned(),
@@ -196,7 +202,6 @@ fn copy(path: &Path) -> Result<SealedFile, ImageError> {
             },
         });
     }
-    let file = File::open(path).map_err(read)?;
     SealedFile::copy_of(c"anchorhold-eif", file, MAX_FILE_SIZE).map_err(ImageError::Memory)
 }
 
