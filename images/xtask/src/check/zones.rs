@@ -16,6 +16,13 @@ struct Rule {
     why: &'static str,
 }
 
+/// Signer and checker, and all of the workspace that both may reach: the codec between them.
+const APART: (&str, &str, &[&str]) = (
+    "attestation/nsm",
+    "attestation/verifier",
+    &["attestation/document"],
+);
+
 const RULES: &[Rule] = &[
     Rule {
         from: "parent/",
@@ -114,7 +121,24 @@ fn check(graph: &Graph) -> Vec<String> {
             }
         }
     }
+    found.extend(shared(graph));
     found
+}
+
+/// Folders of the workspace that both [`APART`] reach, and may not.
+fn shared(graph: &Graph) -> Vec<String> {
+    let (signer, checker, codec) = APART;
+    let reached = |from: &str| -> BTreeSet<&str> {
+        let start = graph.folders.iter().find(|(_, folder)| *folder == from);
+        let paths = start.map_or_else(Vec::new, |(id, _)| reach(graph, id));
+        let ends = paths.iter().filter_map(|path| path.last());
+        let folders = ends.filter_map(|id| graph.folders.get(id));
+        folders.map(String::as_str).collect()
+    };
+    let (signs, checks) = (reached(signer), reached(checker));
+    let both = signs.intersection(&checks).filter(|f| !codec.contains(f));
+    both.map(|folder| format!("{signer} and {checker} share {folder}: expected the codec alone"))
+        .collect()
 }
 
 fn covers(pattern: &str, folder: &str) -> bool {
@@ -193,6 +217,10 @@ mod tests {
     #[test]
     fn a_rule_that_names_nothing_checks_nothing() {
         let graph = graph(&crate::check::metadata().unwrap());
+        let (signer, checker, codec) = APART;
+        for folder in [&[signer, checker], codec].concat() {
+            assert!(graph.folders.values().any(|f| f == folder), "{folder}");
+        }
         for rule in RULES {
             assert!(
                 graph.folders.values().any(|f| covers(rule.from, f)),
@@ -218,6 +246,8 @@ mod tests {
             ("parent/proxy", "anchorhold-proxy"),
             ("enclave/sdk", "anchorhold-enclave"),
             ("attestation/nsm", "anchorhold-nsm"),
+            ("attestation/verifier", "anchorhold-verifier"),
+            ("images/eif", "anchorhold-eif"),
             ("attestation/document", "anchorhold-document"),
         ] {
             graph.folders.insert(name.to_owned(), folder.to_owned());
@@ -244,12 +274,17 @@ mod tests {
             ],
             vec![("anchorhold-enclave", "anchorhold-nsm")],
             vec![("anchorhold-document", "anchorhold-proxy")],
+            vec![
+                ("anchorhold-nsm", "anchorhold-eif"),
+                ("anchorhold-verifier", "anchorhold-eif"),
+            ],
         ] {
             assert!(!check(&example(&edges)).is_empty(), "{edges:?}");
         }
         let kept = [
             ("anchorhold", "anchorhold-proxy"),
             ("anchorhold-nsm", "anchorhold-document"),
+            ("anchorhold-verifier", "anchorhold-document"),
             ("anchorhold-nsm", "p384"),
             ("anchorhold-enclave", "anchorhold-document"),
         ];
