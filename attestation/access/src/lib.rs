@@ -66,6 +66,18 @@ pub fn private_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, AccessError> {
     Ok(Zeroizing::new(parsed.into_contents()))
 }
 
+/// Writes a private key (PKCS#8, DER) as PEM that only its owner may read, to a file that must not be
+/// there yet.
+///
+/// # Errors
+/// As [`write_new`].
+pub fn write_private_key(path: &Path, der: &[u8]) -> Result<(), AccessError> {
+    let block = pem::Pem::new("PRIVATE KEY", der);
+    let text = Zeroizing::new(pem::encode(&block));
+    drop(Zeroizing::new(block.into_contents()));
+    write_new(path, text.as_bytes(), 0o600)
+}
+
 /// Writes a file that must not be there yet. It stands whole or not at all.
 ///
 /// # Errors

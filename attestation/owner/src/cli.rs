@@ -8,15 +8,21 @@ use std::time::{Duration, SystemTime};
 
 use anchorhold_document::{Pcr, PcrIndex};
 use anchorhold_enclave::kms::KmsError;
-use anchorhold_owner::access::{AccessError, KmsArgs, MAX_FILE, private_key, read, write_new};
+use anchorhold_owner::access::{
+    AccessError, KmsArgs, MAX_FILE, private_key, read, write_new, write_private_key,
+};
 use anchorhold_owner::answer::{CheckError, Expected};
 use anchorhold_owner::policy::{KeyRules, enclave_identity_policy};
 use anchorhold_owner::receipt::Receipt;
 use anchorhold_owner::seal::{self, SealingError};
 use anchorhold_owner::tls::ServerIdentity;
-use anchorhold_pii::job::{Job, JobError, MAX_JOB};
+use anchorhold_pii::job::{Job, JobError, MAX_JOB, Recipient};
 use anchorhold_verifier::{AppraisalPolicy, Timestamp, TrustRoots, VerifyError};
 use anyhow::{Context, Result, bail};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -102,6 +108,12 @@ enum PiiCommand {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Make an RSA key pair for the receiver of answers, and print the public key that jobs name.
+    Receiver {
+        /// Where to write the private key (PKCS#8, PEM).
+        #[arg(long)]
+        output: PathBuf,
+    },
     /// Write a canonical job, from a draft or from the header of the records.
     Job {
         /// A job in any JSON form, defaults left out.
@@ -116,6 +128,10 @@ enum PiiCommand {
         /// The sealed token key. The enclave takes no other one for this job.
         #[arg(long)]
         token_key: PathBuf,
+        /// Who alone may read the answer, as NAME=PUBLIC-KEY, in place of what the draft says. Without
+        /// it a job made from the records has its answer read by anyone, its carrier too.
+        #[arg(long = "receiver", value_name = "NAME=PUBLIC-KEY", value_parser = receiver)]
+        receivers: Vec<Recipient>,
         /// Where to write the job.
         #[arg(long)]
         output: PathBuf,
@@ -235,11 +251,13 @@ impl Cli {
 impl PiiCommand {
     fn run(self) -> Result<Value> {
         match self {
+            Self::Receiver { output } => receiver_key(&output),
             Self::Job {
                 draft,
                 records,
                 data_set,
                 token_key,
+                receivers,
                 output,
             } => {
                 let draft = match (draft, records, data_set) {
@@ -247,7 +265,7 @@ impl PiiCommand {
                     (_, Some(records), Some(data_set)) => recognising(&records, &data_set)?,
                     _ => bail!("give --draft, or --records and --data-set"),
                 };
-                let job = seal::job(&draft, &token_key)?;
+                let job = seal::job(&draft, &token_key, receivers)?;
                 write_new(&output, job.canonical(), 0o644)?;
                 Ok(json!({"job": output, "sha384": hex::encode(job.sha384())}))
             }
@@ -279,6 +297,27 @@ impl PiiCommand {
             Self::Open(args) => open(&args),
         }
     }
+}
+
+/// The size of a receiver's key, as strong as 128-bit ciphers (NIST SP 800-57, table 2).
+const RECEIVER_SIZE: KeySize = KeySize::Rsa3072;
+
+fn receiver_key(output: &Path) -> Result<Value> {
+    let failed = "no RSA key could be made";
+    let key = PrivateDecryptingKey::generate(RECEIVER_SIZE).context(failed)?;
+    let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&key).context(failed)?;
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(&key.public_key()).context(failed)?;
+    write_private_key(output, private.as_ref())?;
+    Ok(json!({"public_key": STANDARD.encode(public.as_ref()), "private_key": output}))
+}
+
+/// A receiver as the command line names it. Whether the key is one, the job decides.
+fn receiver(text: &str) -> Result<Recipient, String> {
+    let (name, public_key) = text.split_once('=').ok_or("expected NAME=PUBLIC-KEY")?;
+    Ok(Recipient {
+        name: name.to_owned(),
+        public_key: public_key.to_owned(),
+    })
 }
 
 fn tls(dir: &Path, hosts: &[String]) -> Result<Value> {

@@ -14,8 +14,9 @@ use anchorhold_envelope::{
     SealError, SealPlan, Sealed, Suite, UnverifiedMessage,
 };
 use anchorhold_pii::contexts;
-use anchorhold_pii::job::{Job, JobError};
+use anchorhold_pii::job::{Job, JobError, Recipient};
 use anchorhold_pii::token::KEY_LEN;
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 /// Why something could not be sealed.
@@ -85,11 +86,12 @@ impl SealingError {
     }
 }
 
-/// Makes a job of a draft and the sealed token key that it is to run with.
+/// Makes a job of a draft and the sealed token key that it is to run with. Receivers, where there are
+/// any, stand in place of the draft's.
 ///
 /// # Errors
 /// [`SealingError`]: the draft is none, or the file is no token key of the draft's data set.
-pub fn job(draft: &[u8], token_key: &Path) -> Result<Job, SealingError> {
+pub fn job(draft: &[u8], token_key: &Path, receivers: Vec<Recipient>) -> Result<Job, SealingError> {
     let at = |source| SealingError::File {
         path: token_key.to_path_buf(),
         source,
@@ -100,7 +102,14 @@ pub fn job(draft: &[u8], token_key: &Path) -> Result<Job, SealingError> {
     };
     let file = BufReader::new(File::open(token_key).map_err(at)?);
     let message = UnverifiedMessage::begin(file).map_err(refused)?;
-    let job = Job::from_draft(draft, &message.header_sha384())?;
+    let header = message.header_sha384();
+    let mut job = Job::from_draft(draft, &header)?;
+    if !receivers.is_empty() {
+        let mut file: Map<String, Value> =
+            serde_json::from_slice(job.canonical()).map_err(JobError::from)?;
+        file.insert("answer_to".to_owned(), json!(receivers));
+        job = Job::from_draft(json!(file).to_string().as_bytes(), &header)?;
+    }
     let rule = ContextRule::Exactly(contexts::token_key(job.data_set())?);
     message.check_context(&rule).map_err(refused)?;
     Ok(job)

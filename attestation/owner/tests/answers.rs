@@ -311,7 +311,7 @@ fn a_job_is_made_for_a_token_key_of_its_own_data_set() {
         sealer.write_all(&[9; 32]).unwrap();
         sealer.finish().unwrap()
     };
-    let refused = || seal::job(JOB, &path).unwrap_err().rule();
+    let refused = || seal::job(JOB, &path, Vec::new()).unwrap_err().rule();
     assert_eq!(refused(), "seal.file");
     fs::write(&path, "no message").unwrap();
     assert_eq!(refused(), "seal.token-key");
@@ -324,10 +324,10 @@ fn a_job_is_made_for_a_token_key_of_its_own_data_set() {
     }
     let (message, named) = sealed(contexts::token_key("d").unwrap());
     fs::write(&path, message).unwrap();
-    let job = seal::job(JOB, &path).unwrap();
+    let job = seal::job(JOB, &path, Vec::new()).unwrap();
     assert_eq!(&job.token_key_sha384(), named.header_sha384());
     assert_eq!(
-        seal::job(b"{}", &path).unwrap_err().rule(),
+        seal::job(b"{}", &path, Vec::new()).unwrap_err().rule(),
         "job.json",
         "a draft that is none"
     );

@@ -152,3 +152,41 @@ fn files_that_cannot_be_read_are_named() {
     }
     assert!(!desk.path("j.json").exists());
 }
+
+#[test]
+fn a_job_names_the_receivers_of_its_answer() {
+    let desk = Desk::new();
+    let made = desk.run("pii receiver --output receiver.pem");
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let key = made["public_key"].as_str().unwrap();
+    assert!(
+        desk.run("pii receiver --output receiver.pem")
+            .stdout
+            .starts_with(b"{\"error\"")
+    );
+    let job = |receiver: &str, output: &str| {
+        format!(
+            "pii job --records records.csv --data-set d --token-key token-key.esdk \
+             --receiver {receiver} --output {output}"
+        )
+    };
+    let receiver = format!("ann={key}");
+    assert!(desk.run(&job(&receiver, "to-ann.json")).status.success());
+    let written: Value =
+        serde_json::from_slice(&fs::read(desk.path("to-ann.json")).unwrap()).unwrap();
+    assert_eq!(
+        written["answer_to"],
+        serde_json::json!([{"name": "ann", "public_key": key}])
+    );
+    // Without one, whoever carries the answer reads it.
+    let written: Value = serde_json::from_slice(&fs::read(desk.path("job.json")).unwrap()).unwrap();
+    assert_eq!(written["answer_to"], "anyone");
+    for wrong in ["ann=AAAA", "=x"] {
+        let (rule, message) = desk.refused(&job(wrong, "none.json"));
+        assert_eq!(rule, "job.field", "{message}");
+        assert!(message.contains("answer_to"), "{message}");
+    }
+    let unnamed = desk.run(&job(key.trim_end_matches('='), "none.json"));
+    assert_eq!(unnamed.status.code(), Some(2), "{unnamed:?}");
+    assert!(!desk.path("none.json").exists());
+}

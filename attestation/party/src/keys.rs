@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anchorhold_owner::access::{AccessError, private_key, read, write_new};
+use anchorhold_owner::access::{AccessError, private_key, read, write_new, write_private_key};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -106,10 +106,7 @@ impl Keys {
             (APPROVAL, approval_private.as_ref()),
             (ANSWER, answer_private.as_ref()),
         ] {
-            let block = pem::Pem::new("PRIVATE KEY", der);
-            let text = Zeroizing::new(pem::encode(&block));
-            write_new(&keys.dir.join(name), text.as_bytes(), 0o600)?;
-            drop(Zeroizing::new(block.into_contents()));
+            write_private_key(&keys.dir.join(name), der)?;
         }
         let json = serde_json::to_vec_pretty(&public);
         let path = keys.dir.join(PUBLIC);

@@ -71,7 +71,7 @@ fn microvm_commands_of_the_readme() {
     let two = blocks.next().unwrap();
     assert_eq!(two, ["cargo xtask demo pii", "cargo xtask test"]);
 
-    // The other test of the demo runs this one.
+    // Another test of the demo runs this one.
     let records = blocks.next().unwrap();
     assert_eq!(
         records,

@@ -17,6 +17,8 @@ use crate::stage::Pcrs;
 
 /// The vsock port that leads to the KMS; the PII image's environment names it.
 const KMS_PORT: &str = "8000";
+/// The file of the receiver's private key.
+const RECEIVER: &str = "receiver.pem";
 /// The data set of the demo.
 const DATA_SET: &str = "customers-2026";
 
@@ -100,7 +102,8 @@ impl<'s> Cast<'s> {
         self.key.as_deref().context("there is no key yet")
     }
 
-    /// Makes a token key, writes the job that names it, and seals the records under the job.
+    /// Makes a token key and a receiver's key pair, writes the job that names both, and seals the
+    /// records under the job.
     ///
     /// # Errors
     /// The owner's tool refuses.
@@ -113,8 +116,14 @@ impl<'s> Cast<'s> {
         let mut token = self.owner(&["pii", "token-key", "--key", self.key()?])?;
         token.args(["--data-set", &data_set, "--output"]);
         output(token.arg(&token_key))?;
+        let mut receiver = self.scene.program("anchorhold-owner");
+        receiver.args(["pii", "receiver", "--output"]);
+        let made = output(receiver.arg(self.scene.path(RECEIVER)))?;
+        let made: Value =
+            serde_json::from_str(&made).with_context(|| format!("pii receiver printed {made}"))?;
+        let receiver = format!("owner={}", text(&made, "/public_key")?);
         let mut job = self.scene.program("anchorhold-owner");
-        job.args(["pii", "job", "--output"])
+        job.args(["pii", "job", "--receiver", &receiver, "--output"])
             .arg(self.scene.path("job.json"))
             .arg("--token-key")
             .arg(&token_key);
@@ -205,6 +214,8 @@ impl<'s> Cast<'s> {
         open.arg("--job").arg(self.scene.path("job.json"));
         open.arg("--receipt")
             .arg(self.scene.path("receipt.json"))
+            .arg("--private-key")
+            .arg(self.scene.path(RECEIVER))
             .arg("--output")
             .arg(to);
         measured(

@@ -27,7 +27,8 @@ pub struct PiiOptions {
     /// Records of your own: CSV with a header. Without it: 1,000 made-up customers.
     #[arg(long)]
     records: Option<PathBuf>,
-    /// A job for them. Without it every column is to be recognised, and withheld if it is not.
+    /// A job for them. Without it every column is to be recognised, and withheld if it is not. The
+    /// answer goes to a receiver whose key the demo makes, whatever the job says.
     #[arg(long, requires = "records")]
     job: Option<PathBuf>,
     /// Where to write the processed rows.
