@@ -28,12 +28,15 @@ fn certificate(kms: &Kms) -> Tls {
     let parameters = rcgen::CertificateParams::new(names).expect("parameters");
     let certificate = parameters.self_signed(&key).expect("a certificate").pem();
     let path = |path: std::path::PathBuf| path.to_str().expect("a path").to_owned();
-    let key_file = kms.file("server.key", key.serialize_pem());
-    let private = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(&key_file, private).expect("chmod");
+    let private = |name: &str, text: &str| {
+        let file = kms.file(name, text);
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&file, mode).expect("chmod");
+        path(file)
+    };
     Tls {
-        certificate_file: path(kms.file("server.pem", &certificate)),
-        key_file: path(key_file),
+        certificate_file: private("server.pem", &certificate),
+        key_file: private("server.key", &key.serialize_pem()),
         certificate,
     }
 }
