@@ -9,21 +9,25 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// What a relay does with the calls that begin from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Carries them.
     Carry,
     /// Flips one bit of what the caller sends, so many bytes behind its start.
     Flip(usize),
-    /// Carries so many bytes of the caller's, and then swallows all.
+    /// Carries so many bytes of the caller's, and then swallows all: the caller's end, too, until
+    /// the mode is another.
     Swallow(usize),
     /// Sends what an earlier caller sent.
-    Replay,
+    Replay(Arc<[u8]>),
     /// Sends the frame of this number and the next one in each other's place.
     Reorder(usize),
     /// Holds back what the caller sends, for so long each time, and carries it then.
     Delay(Duration),
 }
+
+/// Between two looks for another mode.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A relay between two parents.
 pub struct Relay {
@@ -95,9 +99,9 @@ impl Relay {
         lock(&self.state).mode = mode;
     }
 
-    /// Bytes that the caller of the last carried call sent.
-    pub fn recorded(&self) -> usize {
-        lock(&self.state).recorded.len()
+    /// What the caller of the last carried call sent.
+    pub fn recorded(&self) -> Arc<[u8]> {
+        Arc::from(lock(&self.state).recorded.as_slice())
     }
 
     /// Bytes that it has carried.
@@ -119,11 +123,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// One call. A stream that breaks ends it.
 fn serve(caller: TcpStream, state: &Mutex<State>) {
-    let (target, mode, recorded, there, here) = {
+    let (target, mode, there, here) = {
         let mut state = lock(state);
         let (there, here) = (state.direction(), state.direction());
-        let (target, recorded) = (state.target.clone(), state.recorded.clone());
-        (target, state.mode, recorded, there, here)
+        (state.target.clone(), state.mode.clone(), there, here)
     };
     let Ok(callee) = TcpStream::connect(&target) else {
         return;
@@ -133,12 +136,16 @@ fn serve(caller: TcpStream, state: &Mutex<State>) {
             let _ = back(&callee, &caller, here, state);
             let _ = caller.shutdown(Shutdown::Both);
         });
-        let _ = match mode {
-            Mode::Replay => (&callee)
-                .write_all(&recorded)
-                .and_then(|()| forth(&caller, None, mode, there, state)),
-            _ => forth(&caller, Some(&callee), mode, there, state),
+        let _ = match &mode {
+            Mode::Replay(recorded) => (&callee)
+                .write_all(recorded)
+                .and_then(|()| forth(&caller, None, &mode, there, state)),
+            _ => forth(&caller, Some(&callee), &mode, there, state),
         };
+        // A callee that learned of the caller's end would not wait until its own time is over.
+        while matches!(mode, Mode::Swallow(_)) && lock(state).mode == mode {
+            thread::sleep(LOOK);
+        }
         let _ = callee.shutdown(Shutdown::Write);
     });
 }
@@ -166,18 +173,18 @@ fn back(
 fn forth(
     caller: &TcpStream,
     callee: Option<&TcpStream>,
-    mode: Mode,
+    mode: &Mode,
     direction: usize,
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
     let mut chunk = vec![0; 16 * 1024];
     let mut sent = Vec::new();
-    let mut fault = Fault::new(mode);
+    let mut fault = Fault::new(mode.clone());
     loop {
         let mut from = caller;
         let count = from.read(&mut chunk)?;
         if count == 0 {
-            if mode == Mode::Carry {
+            if *mode == Mode::Carry {
                 lock(state).recorded = sent;
             }
             return Ok(());
@@ -185,7 +192,7 @@ fn forth(
         let bytes = chunk.get(..count).unwrap_or_default();
         lock(state).see(direction, bytes);
         let bytes = fault.pass(bytes);
-        if mode == Mode::Carry {
+        if *mode == Mode::Carry {
             sent.extend_from_slice(&bytes);
         }
         if let Some(mut to) = callee {
@@ -222,7 +229,7 @@ impl Fault {
         let before = self.seen;
         self.seen += bytes.len();
         match self.mode {
-            Mode::Carry | Mode::Replay => {}
+            Mode::Carry | Mode::Replay(_) => {}
             Mode::Flip(at) => {
                 let at = at.checked_sub(before);
                 if let Some(byte) = at.and_then(|at| bytes.get_mut(at)) {
@@ -282,6 +289,29 @@ mod tests {
             assert_eq!(passed(Mode::Reorder(1), pieces), expected, "{pieces}");
         }
         assert_ne!(expected, FRAMES);
+    }
+
+    /// Its callee waits until its own time is over, whenever the caller gives up.
+    #[test]
+    fn a_caller_s_end_is_swallowed_with_the_rest() {
+        let relay = Relay::start().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        relay.lead_to(listener.local_addr().unwrap().to_string());
+        relay.set(Mode::Swallow(3));
+        let mut caller = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
+        caller.write_all(b"a question").unwrap();
+        let (mut callee, _) = listener.accept().unwrap();
+        drop(caller);
+        let mut heard = [0; 3];
+        callee.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"a q");
+        let silence = Some(Duration::from_millis(200));
+        callee.set_read_timeout(silence).unwrap();
+        let silent = callee.read(&mut heard);
+        assert!(silent.is_err(), "{silent:?}");
+        relay.set(Mode::Carry);
+        callee.set_read_timeout(None).unwrap();
+        assert_eq!(callee.read(&mut heard).unwrap(), 0);
     }
 
     /// What an enclave said in the clear would be found, in either direction and however it came.
