@@ -13,11 +13,13 @@ use crate::vm::Vm;
 /// How long the virtual machine may take to power off once its application has ended.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
-/// How long QEMU may take to end once one of its sockets has closed.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long QEMU may take to end once one of its sockets has closed: the kernel may close them well
+/// before it tells of the end.
+const CLOSING: Duration = Duration::from_secs(10);
 
-/// How long init's last words may take to arrive once QEMU has ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long init's last words may take to arrive once QEMU has ended. They end with QEMU, so only a
+/// busy host's reader is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What the loop is told next.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl Course {
         until: Option<Instant>,
     ) -> Step {
         loop {
-            if let Some(over) = self.due(Instant::now()) {
+            if let Some(over) = self.due(Instant::now(), || vm.ended()) {
                 return Step::Over(over);
             }
             if until.is_some_and(|until| Instant::now() >= until) {
@@ -143,9 +145,13 @@ impl Course {
 
     /// What is over now: a guest that KVM gave up on, QEMU once init's last words are in, or what was
     /// pending too long.
-    fn due(&mut self, now: Instant) -> Option<Over> {
+    fn due(&mut self, now: Instant, ended: impl FnOnce() -> Option<ExitStatus>) -> Option<Over> {
         if self.own.has_kvm_failed() {
             return Some(Over::Kvm);
+        }
+        // What follows from QEMU's end may be heard of before the end itself is.
+        if self.qemu.is_none() && self.pending.as_ref().is_some_and(|(at, _)| *at <= now) {
+            self.child(ended());
         }
         if let Some(status) = self.qemu.filter(|_| self.status_ended) {
             return Some(Over::Qemu(status));
@@ -206,6 +212,8 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use crate::event::channel;
 
@@ -215,7 +223,7 @@ mod tests {
         let first = VmEvents::new(&events, 1);
         let mut course = Course::new(VmEvents::new(&events, 2));
         first.kvm_failed();
-        assert!(course.due(Instant::now()).is_none());
+        assert!(course.due(Instant::now(), || None).is_none());
         let mut waiting = Vec::new();
         let mut hear = |attempt, event| {
             let event = Event::Vm(attempt, event);
@@ -235,9 +243,37 @@ mod tests {
         while events.try_send(Event::Child).is_ok() {}
         let own = VmEvents::new(&events, 1);
         let mut course = Course::new(own.clone());
-        assert!(course.due(Instant::now()).is_none());
+        assert!(course.due(Instant::now(), || None).is_none());
         own.kvm_failed();
-        let over = course.due(Instant::now());
+        let over = course.due(Instant::now(), || None);
         assert!(matches!(over, Some(Over::Kvm)));
+    }
+
+    /// A course whose switch has just ended, and its status port before.
+    fn closed() -> Course {
+        let (events, _receiver) = channel();
+        let mut course = Course::new(VmEvents::new(&events, 1));
+        for event in [VmEvent::StatusEnded, VmEvent::SwitchEnded] {
+            let step = course.hear(Event::Vm(1, event), || None, &mut Vec::new());
+            assert!(step.is_none());
+        }
+        course
+    }
+
+    #[test]
+    fn a_socket_that_closes_with_qemu_is_not_what_ended_the_machine() {
+        let early = Instant::now();
+        let mut course = closed();
+        assert!(course.due(early, || None).is_none());
+        let late = Instant::now() + CLOSING;
+        let over = course.due(late, || Some(ExitStatus::from_raw(9)));
+        assert!(matches!(over, Some(Over::Qemu(status)) if status.signal() == Some(9)));
+    }
+
+    #[test]
+    fn a_socket_that_closes_while_qemu_runs_ends_the_machine() {
+        let mut course = closed();
+        let over = course.due(Instant::now() + CLOSING, || None);
+        assert!(matches!(over, Some(Over::Switch)));
     }
 }

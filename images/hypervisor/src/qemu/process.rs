@@ -20,8 +20,9 @@ use super::QemuError;
 /// Bytes of QEMU's own messages that are kept: its last words.
 pub const MAX_MESSAGES: usize = 8 * 1024;
 
-/// How long the last of it may take to be read once QEMU has ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the last of it may take to be read once QEMU has ended: the thread that reads it may
+/// come late on a busy host, and is waited for no longer than it reads.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What QEMU prints when KVM gave up on a guest. QEMU itself then stays, with the guest stopped.
 const KVM_FAILURES: [&str; 3] = ["KVM internal error", "KVM: entry failed", "kvm run failed"];
