@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{Host, LIMIT, SLEEP, ask, beat, eventually, is_alive, running, signal};
 use serde_json::{Value, json};
@@ -44,21 +44,21 @@ fn a_qemu_that_ends_is_tried_twice_and_its_words_are_shown() {
 fn a_guest_that_never_boots_meets_the_deadline_and_its_console_is_shown() {
     let host = Host::with_qemu("echo Switch to symmetric I/O mode >&$console; exec sleep 1000");
     let begun = Instant::now();
-    let (failure, progress) = fails(&host, &["--boot-deadline", "2"]);
+    let (failure, progress) = fails(&host, &["--boot-deadline", "12"]);
     assert_eq!(failure["rule"], "boot.deadline");
     let message = failure["message"].as_str().expect("message");
-    assert!(message.contains("within 2 s"), "{message}");
+    assert!(message.contains("within 12 s"), "{message}");
     assert!(message.contains("init was never heard of"), "{message}");
     let console = failure["console"].as_array().expect("console");
     assert_eq!(console.last(), Some(&json!("Switch to symmetric I/O mode")));
     assert!(progress.contains("attempt 2"), "tried again: {progress}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(begun.elapsed() < LIMIT);
 }
 
 #[test]
 fn init_that_was_heard_of_is_not_started_again() {
     let host = Host::with_qemu("echo init >&$status; exec sleep 1000");
-    let (failure, progress) = fails(&host, &["--boot-deadline", "2"]);
+    let (failure, progress) = fails(&host, &["--boot-deadline", "12"]);
     assert_eq!(failure["rule"], "boot.deadline");
     let message = failure["message"].as_str().expect("message");
     assert!(message.contains("its init runs"), "{message}");
@@ -95,7 +95,8 @@ fn kvm_that_gives_up_is_reported_and_never_waited_for() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("error[boot.kvm]"), "{said}");
     assert!(said.contains("KVM internal error"), "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    // A boot that nothing is heard of may take three minutes.
+    assert!(begun.elapsed() < LIMIT);
 }
 
 #[test]
@@ -106,7 +107,8 @@ fn a_kernel_that_is_silent_on_kvm_is_no_verdict_on_kvm() {
         );
         let host = Host::with_qemu(&script);
         let image = host.image();
-        let words = ["--accel", "auto", "--boot-deadline", "20", "--eif-path"];
+        // A trial of KVM takes ten seconds of it, and the first emulation half of what is left.
+        let words = ["--accel", "auto", "--boot-deadline", "40", "--eif-path"];
         let mut enclave = host.start(&[&words[..], &[image.to_str().expect("path")]].concat());
         eventually("emulation", || host.path("emulated").exists().then_some(()));
         beat(&enclave.directory());
