@@ -17,7 +17,7 @@ pub const SILENCE: Duration = Duration::from_secs(300);
 pub type ToEnclave<'a> = BufWriter<Counted<'a>>;
 
 /// The bytes from the enclave.
-pub type FromEnclave<'a> = BufReader<Patient<'a>>;
+pub type FromEnclave<'a> = BufReader<Patient<'a, &'a UnixStream>>;
 
 /// Sends and receives on one connection at once, since an enclave answers while it reads: whoever
 /// sends all before it reads blocks both. Gives what both sides came to.
@@ -97,18 +97,17 @@ impl Write for Counted<'_> {
 }
 
 /// Waits on while bytes leave: an enclave that is given a large file has nothing to say for as long.
-pub struct Patient<'a> {
-    stream: &'a UnixStream,
+pub struct Patient<'a, S> {
+    stream: S,
     sent: &'a AtomicU64,
     /// How much had left when nothing came the last time.
     seen: u64,
 }
 
-impl Read for Patient<'_> {
+impl<S: Read> Read for Patient<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let mut stream = self.stream;
-            match stream.read(buffer) {
+            match self.stream.read(buffer) {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
@@ -140,7 +139,6 @@ pub const fn connection(doing: &'static str, source: io::Error) -> SubmitError {
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::thread;
 
     #[test]
     fn a_refusal_is_told_though_sending_failed_too() {
@@ -181,25 +179,68 @@ mod tests {
         exchange_within(silence, stream, send, receive).map(|((), byte)| byte)
     }
 
+    /// How many bytes leave while the enclave is waited for, and what comes of it.
+    type Turn = (u64, Result<u8, ErrorKind>);
+
+    struct Scripted<'a> {
+        script: std::slice::Iter<'a, Turn>,
+        sent: &'a AtomicU64,
+    }
+
+    impl Read for Scripted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let (leaves, comes) = self.script.next().unwrap();
+            self.sent.fetch_add(*leaves, Ordering::Relaxed);
+            buffer[0] = (*comes)?;
+            Ok(1)
+        }
+    }
+
+    /// What a patient reader makes of a script, and how much of it is left.
+    fn patiently(script: &[Turn]) -> (io::Result<u8>, usize) {
+        let sent = AtomicU64::new(0);
+        let mut from = Patient {
+            stream: Scripted {
+                script: script.iter(),
+                sent: &sent,
+            },
+            sent: &sent,
+            seen: 0,
+        };
+        let mut byte = [0];
+        let read = from.read_exact(&mut byte).map(|()| byte[0]);
+        (read, from.stream.script.len())
+    }
+
     #[test]
     fn an_enclave_may_be_silent_while_files_go_out_and_not_otherwise() {
-        let (stream, enclave) = UnixStream::pair().unwrap();
-        let reader = thread::spawn(move || {
-            let mut all = vec![0; 40];
-            (&enclave).read_exact(&mut all).unwrap();
-            (&enclave).write_all(&[7]).unwrap();
-            enclave
-        });
-        let slowly = |to: &mut ToEnclave<'_>| {
-            for _ in 0..20 {
-                thread::sleep(Duration::from_millis(100));
-                to.write_all(&[0; 2])?;
-                to.flush()?;
-            }
-            Ok(())
+        let silence = Err(ErrorKind::WouldBlock);
+        let other = Err(ErrorKind::TimedOut);
+        let script = [(2, silence), (1, other), (40, silence), (0, Ok(7))];
+        assert_eq!(patiently(&script).0.unwrap(), 7);
+        let script = [(2, silence), (0, silence), (1, Ok(7))];
+        let (silent, left) = patiently(&script);
+        assert_eq!(silent.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(left, 1, "it waited on");
+        let broken = patiently(&[(1, Err(ErrorKind::ConnectionReset))]).0;
+        assert_eq!(broken.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn what_leaves_is_counted() {
+        let (stream, _enclave) = UnixStream::pair().unwrap();
+        let count = AtomicU64::new(0);
+        let mut to = Counted {
+            stream: &stream,
+            count: &count,
         };
-        assert_eq!(first_byte(&stream, slowly).unwrap(), 7);
-        let _enclave = reader.join().unwrap();
+        to.write_all(&[0; 40]).unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 40);
+    }
+
+    #[test]
+    fn an_enclave_that_is_silent_for_good_is_given_up() {
+        let (stream, _enclave) = UnixStream::pair().unwrap();
         let silent = first_byte(&stream, |_| Ok(())).unwrap_err();
         assert_eq!(silent.rule(), "submit.connection");
     }
