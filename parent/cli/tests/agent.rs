@@ -207,7 +207,7 @@ fn a_debug_console_is_shown_to_its_end_or_until_it_is_silent() {
         "--enclave-name",
         "hello",
         "--disconnect-timeout",
-        "1",
+        "6",
     ];
     assert_eq!(parent.done(&words), "booting\n");
 }

@@ -348,7 +348,7 @@ mod tests {
         let root = tempfile::tempdir().expect("temporary directory");
         let path = root.path().join("vsock.sock");
         let switch = switch_that_answers(&path, answer);
-        let result = connect_within(&path, 5005, Duration::from_secs(5));
+        let result = connect_within(&path, 5005, Duration::from_secs(30));
         assert_eq!(switch.join().expect("switch"), b"CONNECT 5005\n");
         result
     }
@@ -414,7 +414,7 @@ mod tests {
         let now = Duration::ZERO;
         let error = connect_when_ready(&path, 1, now).expect_err("nobody listens");
         assert_eq!(error.rule(), "hybrid.refused");
-        connect_when_ready(&path, 1, Duration::from_secs(10)).expect("somebody does");
+        connect_when_ready(&path, 1, Duration::from_secs(30)).expect("somebody does");
     }
 
     #[test]
