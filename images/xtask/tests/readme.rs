@@ -91,7 +91,7 @@ fn microvm_commands_of_the_readme() {
         {
             let server = block.pop().unwrap();
             block.push(format!("{server} > served 2> served.log & served=$!"));
-            block.push("for _ in $(seq 100); do test -s served && break; sleep 0.1; done".into());
+            block.push("for _ in $(seq 600); do test -s served && break; sleep 0.1; done".into());
             block.push("grep listening served || { cat served.log >&2; false; }".into());
             // An owner's KMS is used by what comes after; the session ends it.
             block.push(match server.contains("--tls-cert") {

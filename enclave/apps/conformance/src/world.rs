@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -40,8 +42,8 @@ const MOUNTS: [(&str, &str, &[&str]); 8] = [
 ];
 
 /// How far the clock may be from a document's time: what making one takes, generously, as
-/// the machine may be emulated on a busy host.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(3);
+/// the machine may be emulated on a busy host. What counts is whose time it is, not how exact.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 
 /// All that needs no security module, and the clock, which was set by it.
 pub fn check(results: &mut Results) {
@@ -120,19 +122,14 @@ fn entropy() -> Checked {
     let available = fs::read_to_string("/proc/sys/kernel/random/entropy_avail")
         .map_err(machine("entropy_avail"))?;
     equal("bits in the pool", available.trim(), "256")?;
-    // Blocks for as long as the generator is not ready.
-    let before = Instant::now();
+    // EAGAIN for as long as the generator is not ready (random(4)).
     let mut bytes = [0; 64];
-    File::open("/dev/random")
+    File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open("/dev/random")
         .and_then(|mut random| random.read_exact(&mut bytes))
-        .map_err(machine("/dev/random"))?;
-    let took = before.elapsed();
-    holds(
-        "/dev/random",
-        took < Duration::from_secs(1),
-        "an answer at once",
-        took,
-    )
+        .map_err(machine("/dev/random"))
 }
 
 fn mounts() -> Checked {
@@ -261,7 +258,7 @@ fn orphans() -> Checked {
         .parse()
         .map_err(|_| mismatch("orphan", &"a process id", &said))?;
     let process = Path::new("/proc").join(orphan.to_string());
-    let deadline = Instant::now() + helpers::ORPHAN_LIFE + Duration::from_secs(5);
+    let deadline = Instant::now() + helpers::ORPHAN_LIFE + Duration::from_secs(30);
     while process.exists() {
         if Instant::now() > deadline {
             return Err(zombie(&process));
