@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -20,9 +20,22 @@ use xtask::demo::{Enclave, terminate};
 use xtask::scene::Scene;
 use xtask::stage::{self, Image};
 
+/// Rows that are answered.
 const ROWS: usize = 40;
 
-/// Random values with what the application makes of them: at least 12 random characters where the column's form has room for them.
+/// The columns whose form has no room for 12 random characters. Their values are canaries as well,
+/// each searched whole. Beside the rows above there are some for each of these columns in which its
+/// value is 16 random letters. The application rejects them: what it does not recognise must stay
+/// inside, too.
+const SHORT_COLUMNS: [&str; 4] = ["phone", "ssn", "card_number", "postcode"];
+const REJECTED_OF_EACH: usize = 4;
+
+/// What of the control's leak must come through at least, in percent. The switch loses nothing; a
+/// busy host's serial line does.
+const LEAKS: [(&str, usize); 2] = [("switch", 100), ("console", 50)];
+
+/// Random values with what the application makes of them: at least 12 random characters in every
+/// column.
 struct Canaries {
     csv: String,
     undisclosed: Vec<String>,
@@ -42,19 +55,29 @@ fn canaries() -> Canaries {
     let mut csv =
         String::from("customer_id,name,email,phone,ssn,card_number,date_of_birth,postcode,notes\n");
     let mut undisclosed = Vec::new();
-    for _ in 0..ROWS {
+    let rejected = SHORT_COLUMNS.map(|column| [Some(column); REJECTED_OF_EACH]);
+    let rows = [None; ROWS]
+        .into_iter()
+        .chain(rejected.into_iter().flatten());
+    for unrecognisable in rows {
+        let or_letters = |column: &str, value: String| match unrecognisable == Some(column) {
+            true => random(letters, 16),
+            false => value,
+        };
         let id = random(letters, 16);
         let name = format!("{} {}", random(letters, 12), random(letters, 12));
         let email = format!("{}@{}.example", random(letters, 14), random(letters, 12));
         let phone = format!("+4915{}", random(b"0123456789", 10));
-        // The forms of these leave room for fewer random characters: each is searched whole.
+        let phone = or_letters("phone", phone);
         let ssn = format!(
             "8{}-{}-{}",
             random(b"0123456789", 2),
             random(b"123456789", 2),
             random(b"123456789", 4)
         );
+        let ssn = or_letters("ssn", ssn);
         let card = luhn(&format!("400000{}", random(b"0123456789", 9)));
+        let card = or_letters("card_number", card);
         // The application reads a time behind the date, and the date alone has eight digits.
         let born = format!(
             "19{}-0{}-1{}T{}",
@@ -63,7 +86,7 @@ fn canaries() -> Canaries {
             random(b"0123456789", 1),
             random(letters, 12)
         );
-        let postcode = random(b"123456789", 10);
+        let postcode = or_letters("postcode", random(b"123456789", 10));
         // A field of two lines; what follows the break must not be taken for a row.
         let (notes, more) = (random(letters, 24), random(letters, 24));
         csv.push_str(&format!(
@@ -122,13 +145,37 @@ fn found<'a>(canaries: &'a Canaries, places: &[(String, Vec<u8>)]) -> Vec<(&'a s
     for value in &canaries.undisclosed {
         for form in forms(value) {
             for (place, bytes) in places {
-                if memchr::memmem::find(bytes, &form).is_some() {
+                let mut matches = memchr::memmem::find_iter(bytes, &form);
+                if matches.any(|at| !is_chance(value, &form, bytes, at)) {
                     found.push((value.as_str(), place.clone()));
                 }
             }
         }
     }
     found
+}
+
+/// Whether a match is the midst of a longer number: the nine digits of an SSN come about in the hex
+/// digits of a digest. Values that leak stand beside commas, quotes or line ends.
+fn is_chance(value: &str, form: &[u8], bytes: &[u8], at: usize) -> bool {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+    let raw = form == value.as_bytes() && value.bytes().all(|b| b.is_ascii_digit());
+    raw && is_hex(before) && is_hex(bytes.get(at + form.len()))
+}
+
+/// How much of the records, as they came, is found in places of this name, in percent. The control
+/// leaks these, not what the application makes of them.
+fn percent(canaries: &Canaries, places: &[(String, Vec<u8>)], name: &str) -> usize {
+    let found = found(canaries, places);
+    let caught: BTreeSet<&str> = found
+        .iter()
+        .filter(|(_, place)| place.starts_with(name))
+        .map(|(value, _)| *value)
+        .collect();
+    let raw = canaries.undisclosed.iter().map(String::as_str);
+    let raw: Vec<&str> = raw.filter(|value| canaries.csv.contains(*value)).collect();
+    raw.iter().filter(|value| caught.contains(*value)).count() * 100 / raw.len()
 }
 
 /// Runs the image on canaries and returns them with every byte that crossed the parent, and the
@@ -170,7 +217,9 @@ fn run(recipe: &str) -> (Canaries, Vec<(String, Vec<u8>)>) {
     } else if recipe == "pii" {
         let rows = owner.path().join("rows.csv");
         let opened = cast.open(&answer, &challenge, &rows).unwrap();
+        let rejected = SHORT_COLUMNS.len() * REJECTED_OF_EACH;
         assert_eq!(opened.pointer("/report/rows/written").unwrap(), ROWS);
+        assert_eq!(opened.pointer("/report/rows/rejected").unwrap(), rejected);
         places.push(("the answer's rows".to_owned(), fs::read(rows).unwrap()));
         places.push((
             "the answer's report".to_owned(),
@@ -179,7 +228,10 @@ fn run(recipe: &str) -> (Canaries, Vec<(String, Vec<u8>)>) {
     }
     let enough = places.iter().take(2).all(|(_, bytes)| bytes.len() > 4096);
     assert!(enough, "the recorders heard nothing");
-    let console = at_rest(&scene.path("console.log"));
+    let console = match recipe {
+        "leaking" => leaked(&scene.path("console.log"), &canaries),
+        _ => at_rest(&scene.path("console.log")),
+    };
     assert!(!console.is_empty(), "the console said nothing");
     terminate(&scene, &enclave).unwrap();
     places.push(("console".to_owned(), console));
@@ -215,6 +267,20 @@ fn at_rest(path: &Path) -> Vec<u8> {
             return later;
         }
         bytes = later;
+    }
+}
+
+/// The control's console, once enough of the leak is on it: a busy host's guest may fall silent in
+/// the midst of it. What is not there in time is for the test to say.
+fn leaked(path: &Path, canaries: &Canaries) -> Vec<u8> {
+    let until = Instant::now() + Duration::from_secs(60);
+    let [_, (name, least)] = LEAKS;
+    loop {
+        let places = [(name.to_owned(), at_rest(path))];
+        if percent(canaries, &places, name) >= least || Instant::now() >= until {
+            let [(_, bytes)] = places;
+            return bytes;
+        }
     }
 }
 
@@ -258,23 +324,30 @@ fn microvm_no_undisclosed_value_crosses_the_parent() {
 #[test]
 fn microvm_an_application_that_leaks_is_caught() {
     let (canaries, places) = run("leaking");
-    let caught = found(&canaries, &places);
-    // A busy host's serial line loses some bytes; the switch loses none.
-    for (leak, least) in [("switch", 100), ("console", 50)] {
-        let caught: BTreeSet<&str> = caught
-            .iter()
-            .filter(|(_, place)| place.starts_with(leak))
-            .map(|(value, _)| *value)
-            .collect();
-        // It leaks the records as they came, not what the application makes of them.
-        let raw: Vec<_> = canaries
-            .undisclosed
-            .iter()
-            .filter(|value| canaries.csv.contains(value.as_str()))
-            .collect();
-        let found = raw.iter().filter(|value| caught.contains(value.as_str()));
-        let percent = found.count() * 100 / raw.len();
+    for (leak, least) in LEAKS {
+        let percent = percent(&canaries, &places, leak);
         assert!(percent >= least, "{percent} percent caught at the {leak}");
+    }
+}
+
+#[test]
+fn a_number_is_found_unless_it_is_the_midst_of_a_digest() {
+    let canaries = Canaries {
+        csv: String::new(),
+        undisclosed: vec!["812345678".to_owned()],
+    };
+    let is_found = |text: &str| {
+        let places = [("here".to_owned(), text.as_bytes().to_vec())];
+        !found(&canaries, &places).is_empty()
+    };
+    assert!(!is_found("5a812345678e0f"));
+    assert!(is_found("812345678"));
+    for (before, behind) in [(",", ","), ("\"", "\""), ("a", ","), ("=", "0"), ("", "0")] {
+        let leak = format!("{before}812345678{behind}");
+        assert!(is_found(&leak), "{leak}");
+        assert!(is_found(&format!("5a812345678e0f {leak}")), "{leak}");
+        let leak = hex::encode(leak);
+        assert!(is_found(&leak), "{leak}");
     }
 }
 
