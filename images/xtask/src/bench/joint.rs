@@ -18,18 +18,29 @@ const FEW: u32 = 100;
 /// The files' columns.
 const COLUMNS: [&str; 2] = ["email", "amount"];
 
+/// How much is joined.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    /// How often each side is measured.
+    pub rounds: u32,
+    /// Rows of each file then.
+    pub rows: u32,
+    /// Rows of each file of one more run, whose time and memory are told.
+    pub large: u32,
+}
+
 /// Measures. The enclave's time is that of handing over the sealed files, opening, joining and
 /// answering, less that of files of next to no rows, both medians; the native ones' that of reading
 /// plain files and joining.
 ///
 /// # Errors
 /// A step fails, or two joins come to different results.
-pub fn measure(
-    scene: &Scene,
-    rounds: u32,
-    rows: u32,
-    progress: &mut Progress,
-) -> Result<Vec<Figure>> {
+pub fn measure(scene: &Scene, amount: Amount, progress: &mut Progress) -> Result<Vec<Figure>> {
+    let Amount {
+        rounds,
+        rows,
+        large,
+    } = amount;
     let files: Vec<_> = (0..3)
         .map(|i| scene.path(&format!("join-{i}.csv")))
         .collect();
@@ -61,6 +72,18 @@ pub fn measure(
         }
         Ok(())
     })?;
+    let at_size = progress.step("joint-size", "one join of large files", |progress| {
+        write(&files, large)?;
+        let inside = timed.run("large")?;
+        let native = example("native_join", &files)?;
+        timed.compare(&inside, &native)?;
+        let memory = timed.guest_memory()?;
+        progress.note(&format!(
+            "3 files of {large} rows: {:.1} s inside, {:.1} s natively",
+            inside.seconds, native.seconds
+        ));
+        at_size(large, inside.seconds, memory, &native)
+    })?;
     timed.end()?;
     let plain = median(plain);
     let native = median(native);
@@ -77,7 +100,7 @@ pub fn measure(
         baseline: Some((baseline.into(), held)),
         goal: None,
     };
-    Ok(vec![
+    let mut figures = vec![
         figure(
             "joined natively",
             native.context("no round")?,
@@ -95,6 +118,35 @@ pub fn measure(
             inside,
             "the same join natively, of plain files",
             native,
+        ),
+    ];
+    figures.extend(at_size);
+    Ok(figures)
+}
+
+/// Time and memory of one join of large files, beside the same join natively.
+fn at_size(rows: u32, seconds: f64, memory: u64, native: &Native) -> Result<[Figure; 2]> {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let peak = native
+        .peak_rss
+        .context("a native join without its memory")?;
+    let figure = |what: &str, unit: &str, value: f64, baseline: &str, held: f64| Figure {
+        name: format!("joint: 3 files of {rows} rows in the microVM, {what}"),
+        unit: unit.into(),
+        value,
+        baseline: Some((baseline.into(), Some(held))),
+        goal: None,
+    };
+    let join = "the same join natively, of plain files";
+    let resident = "resident memory of the same join natively";
+    Ok([
+        figure("from files to answers", "s", seconds, join, native.seconds),
+        figure(
+            "the most guest memory in use",
+            "MiB",
+            mib(memory),
+            resident,
+            mib(peak),
         ),
     ])
 }

@@ -45,6 +45,9 @@ pub struct BenchOptions {
     /// Rows of each of the three files that are joined.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..))]
     join_rows: u32,
+    /// Rows of each of three files that are joined once, for time and memory.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    large_join_rows: u32,
     /// A built vhost-device-vsock 0.3 to hold the vsock switch against. Without it: built from
     /// crates.io once and kept in the cache.
     #[arg(long)]
@@ -52,6 +55,16 @@ pub struct BenchOptions {
     /// Print one JSON object and nothing else.
     #[arg(long)]
     json: bool,
+}
+
+impl BenchOptions {
+    fn joins(&self) -> joint::Amount {
+        joint::Amount {
+            rounds: self.rounds,
+            rows: self.join_rows,
+            large: self.large_join_rows,
+        }
+    }
 }
 
 /// What is measured.
@@ -125,7 +138,7 @@ impl Subject {
             Self::Threshold => threshold::measure(scene, options.signatures, progress),
             Self::Keys => examples::keys(progress),
             Self::Pii => pii::measure(scene, options.rounds, options.rows, progress),
-            Self::Joint => joint::measure(scene, options.rounds, options.join_rows, progress),
+            Self::Joint => joint::measure(scene, options.joins(), progress),
         }
     }
 }

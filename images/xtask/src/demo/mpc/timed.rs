@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::demo::guest::touched;
 use crate::demo::mpc::compute::{Analysis, Parameters, compute};
 use crate::demo::mpc::figures::Answered;
 use crate::demo::mpc::host::Host;
@@ -104,6 +105,14 @@ impl<'s> Timed<'s> {
     /// They differ.
     pub fn compare(&self, ran: &Ran, native: &Native) -> Result<()> {
         native.must_equal(&ran.answered, &self.analysis.column)
+    }
+
+    /// The most bytes of guest memory that the enclave has had in use at once, in all its runs.
+    ///
+    /// # Errors
+    /// Its process cannot be looked into.
+    pub fn guest_memory(&self) -> Result<u64> {
+        touched(self.enclave.pid)
     }
 
     /// Ends the enclave.
