@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::net::Fault;
-use common::{Owners, SOON, all_do, bytes, rule, run, signed, stopped, together};
+use common::{AMPLE, Owners, SOON, all_do, bytes, rule, run, signed, stopped, together};
 use serde_json::{Value, json};
 
 const MESSAGE: &[u8] = b"pay 5 to cyd";
@@ -135,7 +135,10 @@ fn a_stream_that_is_cut_ends_a_signature_and_the_next_one_is_made() {
 fn no_enclave_signs_without_its_own_owners_approval_of_the_very_message() {
     let owners = Owners::new();
     let (mut enclaves, key) = owners.with_key();
-    let good = |number: u16, message: &[u8]| owners.signing(number, &key, message, &[1, 2], SOON);
+    let within = |patience, number: u16, message: &[u8]| {
+        owners.signing(number, &key, message, &[1, 2], patience)
+    };
+    let good = |number: u16, message: &[u8]| within(AMPLE, number, message);
     let with = |approval: String| {
         let mut command = good(2, MESSAGE);
         command["approval"] = json!(approval);
@@ -166,7 +169,7 @@ fn no_enclave_signs_without_its_own_owners_approval_of_the_very_message() {
     assert!(answers[0].is_err());
     // Nor is it if one parent only has its owner's approval and starts.
     bounded(|| {
-        let answer = run(&mut enclaves[0], &good(1, MESSAGE));
+        let answer = run(&mut enclaves[0], &within(SOON, 1, MESSAGE));
         assert!(stopped(&answer), "{answer:?}");
     });
     let done = all_do(&mut enclaves[..2], &[good(1, MESSAGE), good(2, MESSAGE)]);
@@ -177,11 +180,11 @@ fn no_enclave_signs_without_its_own_owners_approval_of_the_very_message() {
 fn signers_must_be_enough_and_agree_on_who_signs() {
     let owners = Owners::new();
     let (mut enclaves, key) = owners.with_key();
-    let alone = owners.signing(1, &key, MESSAGE, &[1], SOON);
+    let alone = owners.signing(1, &key, MESSAGE, &[1], AMPLE);
     assert_eq!(rule(&run(&mut enclaves[0], &alone)), "sign.signers");
-    let strangers = owners.signing(1, &key, MESSAGE, &[1, 4], SOON);
+    let strangers = owners.signing(1, &key, MESSAGE, &[1, 4], AMPLE);
     assert_eq!(rule(&run(&mut enclaves[0], &strangers)), "configure.peer");
-    let others = owners.signing(1, &key, MESSAGE, &[2, 3], SOON);
+    let others = owners.signing(1, &key, MESSAGE, &[2, 3], AMPLE);
     assert_eq!(rule(&run(&mut enclaves[0], &others)), "participant.member");
     let differ = [
         owners.signing(1, &key, MESSAGE, &[1, 2], SOON),
@@ -199,7 +202,7 @@ fn two_signatures_at_once_come_out_or_are_refused_and_never_mixed() {
         owners.signing(number, &key, message, signers, patience)
     };
     // 1 and 2 were told to begin with different ones.
-    let crossed = [sign(1, b"a", &[1, 2], SOON), sign(2, b"b", &[1, 2], SOON)];
+    let crossed = [sign(1, b"a", &[1, 2], AMPLE), sign(2, b"b", &[1, 2], AMPLE)];
     let answers = together(&mut enclaves[..2], &crossed);
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
     assert_eq!(rule(&answers[1]), "sign.message");
@@ -232,7 +235,7 @@ fn a_ceremony_of_another_epoch_is_refused() {
     let repair = |epoch: u64, key: &str| {
         json!({
             "op": "repair", "lost": 2, "helpers": [1, 3], "key": key, "epoch": epoch,
-            "patience": SOON,
+            "patience": AMPLE,
         })
     };
     // 2's parent says another epoch, or another key, than the helpers'.

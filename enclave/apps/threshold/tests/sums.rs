@@ -9,7 +9,7 @@ use anchorhold_threshold_app::intake::{self, Slot};
 use anchorhold_threshold_app::server::Enclave;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{Owners, SOON, all_do, random, rule, run, together, who};
+use common::{AMPLE, Owners, all_do, random, rule, run, together, who};
 use serde_json::{Value, json};
 
 const VALUES: [[u128; 2]; 3] = [[1200, 7], [3400, 11], [560, u128::MAX]];
@@ -70,7 +70,7 @@ fn commands(label: &str, pieces: &[Vec<Value>]) -> Vec<Value> {
         let given: serde_json::Map<_, _> = owners
             .map(|(owner, pieces): (u16, _)| (owner.to_string(), pieces[at].clone()))
             .collect();
-        json!({ "op": "sum", "label": label, "values": 2, "pieces": given, "patience": SOON })
+        json!({ "op": "sum", "label": label, "values": 2, "pieces": given, "patience": AMPLE })
     };
     (0..3).map(command).collect()
 }

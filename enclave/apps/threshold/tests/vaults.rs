@@ -6,7 +6,7 @@ use anchorhold_threshold_app::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::net::Fault;
-use common::{Owners, SOON, all_do, rule, run, signed, stopped, together};
+use common::{AMPLE, Owners, all_do, rule, run, signed, stopped, together};
 use serde_json::{Value, json};
 
 /// The command that opens what an enclave gave out.
@@ -120,7 +120,7 @@ fn shares_of_two_epochs_do_not_sign_together() {
     run(&mut kept, &open(&old)).unwrap();
     all_do(&mut enclaves, &[json!({ "op": "refresh" })]);
     let mut pair = vec![enclaves.remove(0), kept];
-    let commands = [1, 2].map(|n| owners.signing(n, &key, b"m", &[1, 2], SOON));
+    let commands = [1, 2].map(|n| owners.signing(n, &key, b"m", &[1, 2], AMPLE));
     let answers = together(&mut pair, &commands);
     assert_eq!(rule(&answers[1]), "session.opening");
     assert!(answers[0].is_err());
@@ -138,10 +138,11 @@ fn a_refresh_that_not_all_finished_leaves_no_second_way_into_its_epoch() {
         enclaves[number - 1] = owners.join(u16::try_from(number).unwrap());
         run(&mut enclaves[number - 1], &open(sealed)).unwrap();
     }
+    // It waits until 1, which lacks nothing, hangs up.
     owners.net.break_way(1, 3, Fault::Swallow(whole - 250));
     let broken = together(
         &mut enclaves,
-        &[json!({ "op": "refresh", "patience": SOON })],
+        &[json!({ "op": "refresh", "patience": AMPLE })],
     );
     owners.net.mend();
     let kept = broken[0].as_ref().expect("1 has finished").clone();
