@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{ACCOUNT, Client, Kms, signal};
+use support::{ACCOUNT, Client, Kms, comes, signal};
 
 /// What the server acknowledged during a burst.
 #[derive(Default)]
@@ -19,6 +19,12 @@ struct Acknowledged {
     requests: Vec<String>,
 }
 
+/// How many keys and aliases were acknowledged.
+fn counts(acknowledged: &Mutex<Acknowledged>) -> (usize, usize) {
+    let state = acknowledged.lock().expect("no panic");
+    (state.policies.len(), state.aliases.len())
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_by_kill_9() {
     let kms = Kms::new();
@@ -26,15 +32,22 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     for round in 0..3 {
         let server = kms.serve(&[]);
         let client = server.client(&kms.administrator);
-        std::thread::scope(|scope| {
+        let (keys, aliases) = counts(&acknowledged);
+        let enough = std::thread::scope(|scope| {
             for worker in 0..8 {
                 let (client, acknowledged) = (client.clone(), &acknowledged);
                 scope.spawn(move || burst(&client, acknowledged, round, worker));
             }
+            let enough = comes(|| {
+                let now = counts(&acknowledged);
+                now.0 >= keys + 8 && now.1 >= aliases + 4
+            });
             // Not a round number of anything that the server does.
-            std::thread::sleep(Duration::from_millis(700 + 137 * round));
+            std::thread::sleep(Duration::from_millis(137 * (round + 1)));
             server.kill();
+            enough
         });
+        assert!(enough, "{:?} in round {round}", counts(&acknowledged));
     }
     let acknowledged = acknowledged.into_inner().expect("no panic");
     assert!(
@@ -224,7 +237,7 @@ fn every_call_has_exactly_one_event() {
 #[test]
 fn sigterm_finishes_the_answers_in_flight() {
     let kms = Kms::new();
-    let mut server = kms.serve(&[]);
+    let (mut server, log) = kms.serve_logged(&[]);
     let client = server.client(&kms.administrator);
     // An idle connection and half a request must not hold the server up.
     let _idle = std::net::TcpStream::connect(&client.address).expect("connect");
@@ -247,17 +260,14 @@ fn sigterm_finishes_the_answers_in_flight() {
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(500));
+        comes(|| answers.lock().expect("no panic").len() > 5);
         signal(&server.child, "TERM");
-        let ended = std::time::Instant::now();
         let status = server.child.wait().expect("the server ends");
         assert!(status.success());
-        assert!(
-            ended.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            ended.elapsed()
-        );
     });
+    // Nor was it the end of its patience that let it end.
+    let log = std::fs::read_to_string(log).expect("the log");
+    assert!(!log.contains("still in flight"), "{log}");
     let answered = answers.into_inner().expect("no panic");
     assert!(answered.len() > 5);
     let made = kms

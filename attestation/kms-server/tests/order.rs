@@ -2,10 +2,11 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::Kms;
+use support::{Kms, comes};
 
 #[test]
 fn of_two_calls_for_one_alias_one_wins() {
@@ -69,28 +70,43 @@ fn after_the_event_of_a_change_of_the_caller_no_event_of_its_old_right_follows()
     let callers = ["removed", "restricted"].map(|name| kms.add_principal(name, Some(allow)));
     let server = kms.serve(&[]);
     let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for credentials in &callers {
+    let of_each = || [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let (made, refused) = (of_each(), of_each());
+    let each = |counters: &[AtomicUsize; 2]| {
+        comes(|| {
+            let mut counts = counters.iter().map(|count| count.load(Ordering::Relaxed));
+            counts.all(|count| count > 0)
+        })
+    };
+    let outputs = std::thread::scope(|scope| {
+        for (at, credentials) in callers.iter().enumerate() {
             for _ in 0..3 {
                 let (client, done) = (server.client(credentials), &done);
+                let (made, refused) = (&made[at], &refused[at]);
                 scope.spawn(move || {
                     while !done.load(Ordering::Relaxed) {
-                        client.call("CreateKey", &json!({}));
+                        let reply = client.call("CreateKey", &json!({}));
+                        let count = if reply.status == 200 { made } else { refused };
+                        count.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }
         }
-        std::thread::sleep(std::time::Duration::from_millis(400));
-        for command in [
+        // Both have done something before the commands, and both come again after them.
+        each(&made);
+        let outputs = [
             ["principal", "remove", "removed"].as_slice(),
             &["principal", "policy", "restricted", "--remove"],
-        ] {
-            let output = kms.command(command, &[]);
-            assert!(output.status.success(), "{}", support::stderr(&output));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(400));
+        ]
+        .map(|command| kms.command(command, &[]));
+        each(&refused);
         done.store(true, Ordering::Relaxed);
+        outputs
     });
+    for output in &outputs {
+        assert!(output.status.success(), "{}", support::stderr(output));
+    }
+    assert!(each(&refused), "{refused:?}");
     let events = kms.events();
     for (name, change) in [
         ("removed", "RemovePrincipal"),
@@ -116,6 +132,7 @@ fn after_the_event_of_a_disabling_no_event_of_a_use_follows() {
     let input = json!({ "KeyId": key });
     let use_of_key = json!({ "KeyId": key, "Plaintext": "AAAA" });
     let done = AtomicBool::new(false);
+    let encrypted = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -123,12 +140,19 @@ fn after_the_event_of_a_disabling_no_event_of_a_use_follows() {
                     let reply = client.call("Encrypt", &use_of_key);
                     let known = ["", "DisabledException"].contains(&reply.exception());
                     assert!(known, "{}", reply.body);
+                    if reply.status == 200 {
+                        encrypted.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             });
         }
-        for _ in 0..15 {
+        // Until uses have come between the changes, however the machine takes turns.
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut rounds = 0;
+        while rounds < 15 || (encrypted.load(Ordering::Relaxed) <= 5 && Instant::now() < end) {
             client.call("DisableKey", &input).ok();
             client.call("EnableKey", &input).ok();
+            rounds += 1;
         }
         done.store(true, Ordering::Relaxed);
     });

@@ -8,6 +8,7 @@ pub mod host;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -89,6 +90,15 @@ impl Kms {
         Server::start(&self.dir(), arguments)
     }
 
+    /// The server, and the file that its log goes to.
+    pub fn serve_logged(&self, arguments: &[&str]) -> (Server, PathBuf) {
+        let log = self.file("log", "");
+        let file = std::fs::File::create(&log).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anchorhold-kms"));
+        command.args(serve_arguments(&self.dir(), arguments));
+        (Server::spawn(command.stderr(file)), log)
+    }
+
     /// The events of the trail.
     pub fn events(&self) -> Vec<Value> {
         let output = self.command(&["audit", "export"], &[]);
@@ -160,6 +170,19 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for what other threads bring about: whether it comes within a minute. The caller asserts
+/// it where no thread goes on for want of its end.
+pub fn comes(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
 }
 
 pub fn signal(child: &Child, name: &str) {
