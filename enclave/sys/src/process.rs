@@ -88,7 +88,11 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
 
         let early = start(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap();
-        let late = start(Command::new("/bin/sh").args(["-c", "sleep 0.2; exit 255"])).unwrap();
+        // A minute at most, until the other has been reaped: a zombie has its directory still.
+        let wait = format!(
+            "n=0; while [ -e /proc/{early} ] && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done; exit 255"
+        );
+        let late = start(Command::new("/bin/sh").args(["-c", &wait])).unwrap();
         assert_eq!(reap_until(late).unwrap(), Outcome::Exit(255));
         assert!(
             !std::path::Path::new(&format!("/proc/{early}")).exists(),

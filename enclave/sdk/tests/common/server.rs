@@ -178,7 +178,7 @@ fn serve(
     answer: &mut Answer,
     log: &Mutex<Vec<Seen>>,
 ) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let tls = ServerConnection::new(Arc::clone(config)).unwrap();
     let mut stream = StreamOwned::new(tls, stream);
     let request = read_request(&mut stream)?;
