@@ -1,5 +1,7 @@
-//! A party's check of its answer: who computed it, under which contract, for which challenge.
+//! A party's check of its answer: who computed it, from which files, under which contract, for which
+//! challenge.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anchorhold_joint::contract::Contract;
@@ -48,6 +50,16 @@ pub enum CheckError {
         /// What it must be.
         expected: &'static str,
     },
+    /// The answers were computed from another file of the party's than the one that it stands by.
+    #[error(
+        "the answers were computed from the file with the header {got}, and not from {expected}"
+    )]
+    Input {
+        /// SHA-384 of the header that the party approved.
+        expected: String,
+        /// What the statement names.
+        got: String,
+    },
     /// What was opened is no answer to this party under this contract.
     #[error("the opened answer is not one to {party} under this contract")]
     Output {
@@ -66,6 +78,7 @@ impl CheckError {
             Self::Image(error) => error.rule(),
             Self::Root { .. } => "answer.root",
             Self::Statement { part, .. } => part_rule(part),
+            Self::Input { .. } => "statement.input",
             Self::Output { .. } => "answer.output",
         }
     }
@@ -88,6 +101,9 @@ pub struct Expected<'a> {
     pub party: &'a str,
     /// The challenge that it gave.
     pub challenge: &'a [u8],
+    /// SHA-384 of the header of its sealed file, as it approved it. An approval that it signed for
+    /// another file before is still valid, and the host may have used that one.
+    pub input: &'a [u8; 48],
     /// The roots that it trusts; the contract's must be among them.
     pub roots: &'a TrustRoots,
     /// Age of the document. Registers, nonce and user data are set here.
@@ -103,6 +119,9 @@ pub struct VerifiedAnswer {
     pub answer_sha384: String,
     /// What the document says of who computed it.
     pub document: DocumentSummary,
+    /// By party, SHA-384 of the header of the sealed file that the answers were computed from: two
+    /// runs under one contract were over the same files where all of these are the same.
+    pub inputs: BTreeMap<String, String>,
     /// What the party may see.
     pub output: PartyOutput,
 }
@@ -126,9 +145,10 @@ impl Expected<'_> {
     /// Checks the document of the answers in `dir`, then opens the party's own.
     ///
     /// It establishes that the contract's image, on a platform of the root that the contract names
-    /// for this party, sealed this answer for this party under this contract, after the party made
-    /// its challenge. It does not establish that the other parties' files are true, nor that the
-    /// platform's host was honest: see the README's limits.
+    /// for this party, sealed this answer for this party under this contract, computed from the file
+    /// that this party stands by, after the party made its challenge. It does not establish that the
+    /// other parties' files are true, or those that they stand by (they check that themselves), nor
+    /// that the platform's host was honest: see the README's limits.
     ///
     /// # Errors
     /// [`CheckError`].
@@ -162,6 +182,7 @@ impl Expected<'_> {
         Ok(VerifiedAnswer {
             answer_sha384: hex::encode(answer_sha384),
             document: summary(&appraised, &bytes),
+            inputs: by_party(&statement.inputs),
             output,
         })
     }
@@ -196,17 +217,20 @@ impl Expected<'_> {
             "contract",
             "the one at hand",
         )?;
-        let names = contract.parties().iter().map(|party| &party.name);
-        demand(
-            names.eq(said.answers.iter().map(|(name, _)| name)),
-            "parties",
-            "those of the contract",
-        )?;
+        for named in [&said.inputs, &said.answers] {
+            let names = contract.parties().iter().map(|party| &party.name);
+            demand(
+                names.eq(named.iter().map(|(name, _)| name)),
+                "parties",
+                "those of the contract",
+            )?;
+        }
         demand(
             challenge_of(contract, self.party, said) == Some(self.challenge),
             "challenge",
             "the one that was given",
         )?;
+        self.check_input(said)?;
         let hash: [u8; 48] = Sha384::digest(sealed).into();
         demand(
             said.answer_of(self.party) == Some(&hash),
@@ -215,6 +239,25 @@ impl Expected<'_> {
         )?;
         Ok(hash)
     }
+
+    /// Checks that the run took the file that the party stands by.
+    fn check_input(&self, said: &Statement) -> Result<(), CheckError> {
+        let got = said.input_of(self.party);
+        if got == Some(self.input) {
+            return Ok(());
+        }
+        Err(CheckError::Input {
+            expected: hex::encode(self.input),
+            got: got.map(hex::encode).unwrap_or_default(),
+        })
+    }
+}
+
+fn by_party(hashes: &[(String, [u8; 48])]) -> BTreeMap<String, String> {
+    let hashes = hashes.iter();
+    hashes
+        .map(|(party, hash)| (party.clone(), hex::encode(hash)))
+        .collect()
 }
 
 fn summary(appraised: &Appraised, bytes: &[u8]) -> DocumentSummary {

@@ -1,8 +1,12 @@
 //! What a party signs before the enclave may use its file.
 //!
 //! A party seals its file under the contract's hash and then signs the hash together with the
-//! header of that very message, so that a host can neither put in another file of the party's nor
-//! the file of another party.
+//! header of that very message, so that a host can neither put in a file that the party did not
+//! sign for nor the file of another party.
+//!
+//! The contract does not name a file. A party that signs a second approval under the same contract
+//! leaves the first one valid, and the host the choice between both files: the
+//! [statement](crate::statement) over the answers says which one it took.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,15 +45,22 @@ struct ApprovalFile {
 }
 
 /// All parties have approved this contract and these messages. Only [`check`] makes one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Approved<'a> {
     contract: &'a Contract,
+    inputs: Vec<(String, [u8; 48])>,
 }
 
 impl<'a> Approved<'a> {
     /// The contract.
     pub fn contract(&self) -> &'a Contract {
         self.contract
+    }
+
+    /// The approved messages, for every party in the contract's order: its name and SHA-384 of the
+    /// message's header.
+    pub fn inputs(&self) -> &[(String, [u8; 48])] {
+        &self.inputs
     }
 }
 
@@ -239,6 +250,11 @@ impl Approval {
         &self.party
     }
 
+    /// SHA-384 of the header of the approved message.
+    pub fn header_sha384(&self) -> &[u8; 48] {
+        &self.header_sha384
+    }
+
     /// Checks one approval: party, contract and signature. It does not establish that the message
     /// is at hand, nor that the others approve.
     ///
@@ -293,16 +309,18 @@ pub fn check<'a>(
             Some(_) => {}
         }
     }
-    let mut parties = contract.parties().iter().map(|p| &p.name);
-    if let Some(party) = parties.find(|name| !seen.contains(name.as_str())) {
-        let party = party.clone();
-        return Err(ApprovalError::Missing { party });
+    let mut inputs = Vec::with_capacity(contract.parties().len());
+    for party in contract.parties().iter().map(|p| p.name.clone()) {
+        match headers.get(&party) {
+            Some(header) if seen.contains(party.as_str()) => inputs.push((party, *header)),
+            _ => return Err(ApprovalError::Missing { party }),
+        }
     }
     if let Some(party) = headers.keys().find(|name| contract.party(name).is_none()) {
         let party = party.clone();
         return Err(ApprovalError::UnknownMessage { party });
     }
-    Ok(Approved { contract })
+    Ok(Approved { contract, inputs })
 }
 
 /// [`FORMAT`], a zero byte, the contract's hash, the length of the name in one byte, the name, and

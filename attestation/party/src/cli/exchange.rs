@@ -82,7 +82,8 @@ pub(super) struct OpenArgs {
     /// The directory that `keys` made.
     #[arg(long)]
     keys: PathBuf,
-    /// The approval that the party signed: no other contract is believed.
+    /// The approval that the party signed: no answer under another contract, or computed from
+    /// another file of the party's, is believed. Of several, the one for the file that it stands by.
     #[arg(long)]
     approval: PathBuf,
     /// The answers' directory, as the host hands it out.
@@ -161,6 +162,7 @@ impl OpenArgs {
             contract: &contract,
             party: &self.contract.party,
             challenge: &challenge,
+            input: approval.header_sha384(),
             roots: &roots,
             appraisal: AppraisalPolicy::fresh(now, Duration::from_secs(self.max_age)),
             private_key: &private_key,

@@ -2,11 +2,13 @@
 //! stated it, to this party, for its challenge.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::desk::{CHALLENGES, Desk, NAMES, Said};
+use crate::desk::{CHALLENGES, Desk, INPUTS, NAMES, Said};
+use anchorhold_joint::approval::Approval;
 use anchorhold_joint::contract::ContractHash;
-use anchorhold_joint_enclave::answer::seal;
+use anchorhold_joint_enclave::answer::{seal, statement_from_json, statement_to_json};
 use anchorhold_party::answer::{Expected, VerifiedAnswer};
 use anchorhold_party::keys::Keys;
 use anchorhold_verifier::{AppraisalPolicy, Timestamp, TrustRoots};
@@ -19,6 +21,7 @@ fn open_as(desk: &Desk, place: usize, keys: &str) -> Result<VerifiedAnswer, &'st
         contract: &desk.contract,
         party: NAMES[place],
         challenge: &CHALLENGES[place],
+        input: &INPUTS[place],
         roots: &desk.roots,
         appraisal: AppraisalPolicy::fresh(now, Duration::from_secs(300)),
         private_key: &private_key,
@@ -56,6 +59,18 @@ fn what_no_party_believes() {
     assert_eq!(
         refused(|_, s| s.statement.answers.swap(0, 1)),
         "statement.parties"
+    );
+    assert_eq!(
+        refused(|_, s| s.statement.inputs.swap(0, 1)),
+        "statement.parties"
+    );
+    assert_eq!(
+        refused(|_, s| drop(s.statement.inputs.pop())),
+        "statement.parties"
+    );
+    assert_eq!(
+        refused(|_, s| s.statement.inputs[0].1[0] ^= 1),
+        "statement.input"
     );
     assert_eq!(refused(|_, s| s.answers.swap(0, 1)), "statement.answer");
     assert_eq!(refused(|_, s| s.nonce[0] ^= 1), "nonce.mismatch");
@@ -101,6 +116,90 @@ fn a_statement_that_nobody_signed() {
     );
 }
 
+/// A host that says of the other party's file what the enclave did not say.
+#[test]
+fn a_header_that_nobody_signed() {
+    let mut desk = Desk::new(1);
+    let said = desk.said();
+    desk.lay_out(&said);
+    let path = desk.path("answers/statement.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let [own, other] = INPUTS.map(hex::encode);
+    for (header, rule) in [(own, "statement.input"), (other, "user-data.mismatch")] {
+        let forged = text.replace(&header, &"c1".repeat(48));
+        assert_ne!(forged, text);
+        fs::write(&path, forged).unwrap();
+        assert_eq!(open_as(&desk, 0, "keys-ann").unwrap_err(), rule);
+    }
+}
+
+#[test]
+fn a_statement_is_read_as_it_was_written_and_no_other() {
+    let desk = Desk::new(1);
+    let statement = desk.said().statement;
+    let json = String::from_utf8(statement_to_json(&statement).unwrap()).unwrap();
+    assert_eq!(statement_from_json(json.as_bytes()).unwrap(), statement);
+    let header = hex::encode(INPUTS[0]);
+    for changed in [
+        json.replace("statement/2", "statement/1"),
+        json.replace(&header, &header[2..]),
+        json.replace(&header, &"x".repeat(96)),
+        json.replace("\"inputs\"", "\"files\""),
+        json.replace("\"header_sha384\"", "\"sha384\""),
+    ] {
+        assert_ne!(changed, json);
+        let refused = statement_from_json(changed.as_bytes()).unwrap_err();
+        assert_eq!(refused.rule(), "answer.statement");
+    }
+}
+
+/// A party approved one file, sealed a corrected one under the same contract, and approved that.
+/// Both approvals hold; the host hands in the old one, with the challenge of the new submission.
+#[test]
+fn a_file_that_the_party_corrected() {
+    let mut desk = Desk::new(1);
+    let key = Keys::at(desk.path("keys-ann")).approval_key().unwrap();
+    let corrected = [0xA2; 48];
+    for (file, header) in [("old.json", INPUTS[0]), ("new.json", corrected)] {
+        let approval = Approval::sign(&desk.contract, "ann", &header, &key).unwrap();
+        approval.verify(&desk.contract).unwrap();
+        fs::write(desk.path(file), approval.to_bytes().unwrap()).unwrap();
+    }
+    fs::write(desk.path("challenge"), CHALLENGES[0]).unwrap();
+    let open = |desk: &Desk, approval: &str| -> (bool, serde_json::Value) {
+        let mut open = Command::new(env!("CARGO_BIN_EXE_anchorhold-party"));
+        open.args(["open", "--contract", "contract.json", "--party", "ann"]);
+        open.args(["--keys", "keys-ann", "--answers", "answers"]);
+        open.args(["--challenge", "challenge", "--root", "root.pem"]);
+        open.args(["--approval", approval]);
+        let done = open.current_dir(desk.dir.path()).output().unwrap();
+        let printed = serde_json::from_slice(&done.stdout).unwrap();
+        (done.status.success(), printed)
+    };
+    let old = desk.said();
+    desk.lay_out(&old);
+    let (opened, printed) = open(&desk, "new.json");
+    let error = &printed["error"];
+    assert!(!opened && error["rule"] == "statement.input", "{printed}");
+    let message = error["message"].as_str().unwrap();
+    for header in [INPUTS[0], corrected] {
+        assert!(message.contains(&hex::encode(header)), "{message}");
+    }
+
+    let mut new = desk.said();
+    new.statement.inputs[0].1 = corrected;
+    desk.lay_out(&new);
+    let (opened, printed) = open(&desk, "new.json");
+    assert!(opened, "{printed}");
+    // Which files the others had in it is shown, for a second run to be compared.
+    let expected = [("ann", corrected), ("bob", INPUTS[1])];
+    let expected = expected.map(|(name, header)| (name.to_owned(), hex::encode(header).into()));
+    assert_eq!(
+        printed["inputs"].as_object().unwrap().clone(),
+        expected.into_iter().collect()
+    );
+}
+
 #[test]
 fn a_document_of_another_image() {
     let mut desk = Desk::new(9);
@@ -120,6 +219,11 @@ fn an_answer_is_its_receiver_s() {
         assert!(opened.document.verified);
         let hash = hex::encode(Sha384::digest(&said.answers[place]));
         assert_eq!(opened.answer_sha384, hash);
+        let inputs = NAMES
+            .map(str::to_owned)
+            .into_iter()
+            .zip(INPUTS.map(hex::encode));
+        assert_eq!(opened.inputs, inputs.collect());
     }
     assert_eq!(open_as(&desk, 0, "keys-bob").unwrap_err(), "answer.key");
     // An enclave that told ann what is bob's, or of another contract: the image's own fault.

@@ -26,6 +26,8 @@ use tempfile::TempDir;
 const CA: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
 pub const NAMES: [&str; 2] = ["ann", "bob"];
 pub const CHALLENGES: [[u8; 32]; 2] = [[7; 32], [8; 32]];
+/// Of the headers of both parties' sealed files.
+pub const INPUTS: [[u8; 48]; 2] = [[0xA1; 48], [0xB1; 48]];
 
 /// The files of both parties' keys: making them takes seconds, so that each test makes them once.
 static KEYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
@@ -64,6 +66,7 @@ impl Desk {
         let platform = Platform::generate(SystemTime::now(), &mut UnwrapErr(SysRng)).unwrap();
         let roots = TrustRoots::from_pem(platform.root_certificate_pem()).unwrap();
         let root = roots.iter().next().unwrap();
+        fs::write(dir.path().join("root.pem"), platform.root_certificate_pem()).unwrap();
         let boot = Boot {
             module_id: platform.module_id(1),
             pcr0: Pcr([pcr0; 48]),
@@ -166,10 +169,13 @@ impl Desk {
         let answers: Vec<_> = NAMES.iter().map(sealed).collect();
         let hashes = NAMES.iter().zip(&answers);
         let hashes = hashes.map(|(name, a)| ((*name).to_owned(), Sha384::digest(a).into()));
+        let inputs = NAMES.iter().zip(INPUTS);
+        let inputs = inputs.map(|(name, header)| ((*name).to_owned(), header));
         Said {
             statement: Statement {
                 contract: self.contract.hash(),
                 challenge: CHALLENGES.concat(),
+                inputs: inputs.collect(),
                 answers: hashes.collect(),
             },
             nonce: vec![0x0F; 32],

@@ -26,7 +26,7 @@ pub const CHALLENGE_LEN: usize = 32;
 /// histograms has.
 pub const PADDED_TO: usize = 16 * 1024;
 /// The value of a statement file's `format` field.
-pub const STATEMENT_FORMAT: &str = "anchorhold-joint-statement/1";
+pub const STATEMENT_FORMAT: &str = "anchorhold-joint-statement/2";
 /// The largest statement file in bytes: 16 parties with names of 32 bytes fit in half.
 pub const MAX_STATEMENT: usize = 16 * 1024;
 /// The largest answer that is opened, in bytes: a party's report has some KiB.
@@ -173,13 +173,23 @@ struct StatementFile {
     challenge: String,
     contract_sha384: String,
     format: String,
+    inputs: Vec<InputHash>,
 }
 
+/// A party's sealed answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnswerHash {
     party: String,
     sha384: String,
+}
+
+/// A party's sealed file, by its header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputHash {
+    header_sha384: String,
+    party: String,
 }
 
 /// Writes a statement as JSON.
@@ -191,11 +201,16 @@ pub fn statement_to_json(statement: &Statement) -> Result<Vec<u8>, AnswerError> 
         party: party.clone(),
         sha384: hex::encode(hash),
     });
+    let inputs = statement.inputs.iter().map(|(party, hash)| InputHash {
+        header_sha384: hex::encode(hash),
+        party: party.clone(),
+    });
     Ok(serde_json::to_vec(&StatementFile {
         answers: answers.collect(),
         challenge: hex::encode(&statement.challenge),
         contract_sha384: statement.contract.to_string(),
         format: STATEMENT_FORMAT.to_owned(),
+        inputs: inputs.collect(),
     })?)
 }
 
@@ -217,14 +232,20 @@ pub fn statement_from_json(json: &[u8]) -> Result<Statement, AnswerError> {
         hex::decode_to_slice(text, &mut out).map_err(|_| refused(field, "96 hex digits"))?;
         Ok(out)
     };
-    let answers: Result<_, _> = file
+    let answers: Result<_, AnswerError> = file
         .answers
         .into_iter()
-        .map(|answer| Ok::<_, AnswerError>((answer.party, hash("answers", &answer.sha384)?)))
+        .map(|answer| Ok((answer.party, hash("answers", &answer.sha384)?)))
+        .collect();
+    let inputs: Result<_, AnswerError> = file
+        .inputs
+        .into_iter()
+        .map(|input| Ok((input.party, hash("inputs", &input.header_sha384)?)))
         .collect();
     Ok(Statement {
         contract: ContractHash(hash("contract_sha384", &file.contract_sha384)?),
         challenge: hex::decode(&file.challenge).map_err(|_| refused("challenge", "hex digits"))?,
+        inputs: inputs?,
         answers: answers?,
     })
 }

@@ -244,6 +244,7 @@ fn answer_all(
     Ok(Statement {
         contract: contract.hash(),
         challenge,
+        inputs: approved.inputs().to_vec(),
         answers,
     })
 }

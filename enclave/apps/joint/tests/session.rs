@@ -3,6 +3,7 @@
 mod common;
 
 use anchorhold_enclave::frame;
+use anchorhold_envelope::UnverifiedMessage;
 use anchorhold_joint::contract::Contract;
 use anchorhold_joint::outputs::PartyOutput;
 use anchorhold_joint_enclave::answer::{PADDED_TO, open, seal, statement_from_json};
@@ -198,8 +199,39 @@ fn the_length_of_an_answer_tells_nothing_of_it() {
     assert_eq!(json["size"]["suppressed"], true);
 }
 
+/// SHA-384 of a message's header, as an approval names it.
+fn header(message: &[u8]) -> [u8; 48] {
+    let message = UnverifiedMessage::begin(message).unwrap();
+    message.header_sha384()
+}
+
+/// A party corrected its file and approved it again under the same contract: the enclave cannot
+/// know which of both it stands by, and says which one it took.
 #[test]
-fn the_document_binds_contract_challenges_and_answers() {
+fn of_two_approved_files_the_statement_names_the_one_that_was_used() {
+    let mut case = Case::new();
+    let old = case.parts[0].clone();
+    case.replace(0, "email,amount\na@x,11\nb@x,0\n");
+    let new = case.parts[0].clone();
+    let mut stated = Vec::new();
+    for part in [old, new] {
+        let expected = header(&part.message);
+        case.parts[0] = part;
+        let (result, got) = case.run();
+        result.unwrap();
+        let statement = got.iter().find(|(frame, _)| *frame == wire::STATEMENT);
+        let statement = statement_from_json(&statement.unwrap().1).unwrap();
+        assert_eq!(statement.input_of("ann"), Some(&expected));
+        stated.push(statement);
+    }
+    assert_ne!(stated[0].inputs[0], stated[1].inputs[0]);
+    assert_eq!(stated[0].inputs[1..], stated[1].inputs[1..]);
+    let (user_data, _) = &case.world.attested[0];
+    assert_ne!(*user_data, stated[1].user_data());
+}
+
+#[test]
+fn the_document_binds_contract_challenges_files_and_answers() {
     let mut case = Case::new();
     let (result, got) = case.run();
     result.unwrap();
@@ -218,6 +250,14 @@ fn the_document_binds_contract_challenges_and_answers() {
     for (party, sealed) in answers(&got) {
         let hash: [u8; 48] = Sha384::digest(&sealed).into();
         assert_eq!(statement.answer_of(&party), Some(&hash));
+    }
+    let names = |hashes: &[(String, [u8; 48])]| -> Vec<String> {
+        hashes.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&statement.inputs), NAMES);
+    assert_eq!(names(&statement.answers), NAMES);
+    for (name, part) in NAMES.iter().zip(&case.parts) {
+        assert_eq!(statement.input_of(name), Some(&header(&part.message)));
     }
     let (user_data, nonce) = case.world.attested.first().unwrap();
     assert_eq!(user_data, &statement.user_data());

@@ -78,6 +78,26 @@ fn what_does_not_approve() {
     assert_eq!(refused(swap), "approval.other-message");
 }
 
+/// The contract does not name files, so that what was approved is kept in the proof.
+#[test]
+fn the_proof_names_the_messages_at_hand_in_the_contract_s_order() {
+    let contract = testing::contract(|_| {});
+    let approvals: Vec<_> = [2, 0, 1].map(|i| sign(&contract, i)).to_vec();
+    let approved = check(&contract, &approvals, &headers()).unwrap();
+    let expected: Vec<_> = headers().into_iter().collect();
+    assert_eq!(approved.inputs(), expected);
+
+    // A second approval of one party, for another file, is as good as the first.
+    let key = &KEYS[0].approval_private;
+    let second = Approval::sign(&contract, "ann", &[9; 48], key).unwrap();
+    assert_eq!(second.header_sha384(), &[9; 48]);
+    let mut other = headers();
+    other.insert("ann".to_owned(), [9; 48]);
+    let approvals = [second, approvals[0].clone(), approvals[2].clone()];
+    let approved = check(&contract, &approvals, &other).unwrap();
+    assert_eq!(approved.inputs()[0], ("ann".to_owned(), [9; 48]));
+}
+
 #[test]
 fn an_approval_says_the_right_hash_but_was_made_for_another() {
     let (contract, other) = (
