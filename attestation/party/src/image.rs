@@ -59,6 +59,12 @@ pub enum ImageError {
     /// The contract's register is none.
     #[error("the contract's register is none")]
     Register,
+    /// The key policy cannot be bound to a contract.
+    #[error("the key policy must have {place} for the contract, and has none")]
+    Policy {
+        /// Where the contract belongs.
+        place: &'static str,
+    },
 }
 
 impl ImageError {
@@ -70,6 +76,7 @@ impl ImageError {
             Self::Signature => "image.signature",
             Self::Signer { .. } => "image.signer",
             Self::Register => "contract.image",
+            Self::Policy { .. } => "policy.conditions",
         }
     }
 }

@@ -183,13 +183,9 @@ impl Desk {
         }
     }
 
-    /// Has the platform sign it and lays it out as the host does.
-    pub fn lay_out(&mut self, said: &Said) {
-        let request = Request::Attestation(AttestationRequest {
-            user_data: Some(said.statement.user_data().to_vec()),
-            nonce: Some(said.nonce.clone()),
-            public_key: None,
-        });
+    /// Has the enclave's platform sign a document, now.
+    pub fn document(&mut self, request: AttestationRequest) -> Vec<u8> {
+        let request = Request::Attestation(request);
         let rng = &mut UnwrapErr(SysRng);
         let answer = self
             .module
@@ -197,6 +193,16 @@ impl Desk {
         let Response::Attestation { document } = Response::from_cbor(&answer).unwrap() else {
             panic!("no document");
         };
+        document
+    }
+
+    /// Has the platform sign it and lays it out as the host does.
+    pub fn lay_out(&mut self, said: &Said) {
+        let document = self.document(AttestationRequest {
+            user_data: Some(said.statement.user_data().to_vec()),
+            nonce: Some(said.nonce.clone()),
+            public_key: None,
+        });
         let dir = self.path("answers");
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("document.cose"), document).unwrap();

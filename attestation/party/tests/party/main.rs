@@ -2,4 +2,5 @@
 
 mod answers;
 mod desk;
+mod release;
 mod terms;

@@ -131,6 +131,7 @@ fn a_key_is_bound_to_image_contract_root_and_runs() {
             "anchorhold:RecipientAttestation:RootSha256": party.platform_root,
             "anchorhold:RecipientAttestation:UserData": hex::encode(signed.user_data()),
         },
+        "DateLessThan": {"aws:CurrentTime": signed.terms().expires},
         "NumericLessThan": {"anchorhold:RecipientAttestation:PriorReleases": "3"},
     });
     assert_eq!(decrypt[0]["Condition"], expected);
