@@ -5,7 +5,7 @@ use std::env;
 use anchorhold_document::PcrIndex;
 use anchorhold_enclave::kms::{Attester, Client, Endpoint, NonceSource};
 use anchorhold_enclave::nsm::Nsm;
-use anchorhold_enclave::recipient::SessionKey;
+use anchorhold_enclave::recipient::RecipientKey;
 use anchorhold_enclave::tls::PinnedTls;
 use anchorhold_enclave::transport::Vsock;
 use anchorhold_enclave::{Credentials, Refusal};
@@ -53,19 +53,15 @@ impl Enclave {
         Ok(Self { settings, nsm })
     }
 
-    /// The services of one session, with a recipient key of its own.
+    /// The services of one session.
     pub fn session(&self) -> Session<'_> {
-        Session {
-            enclave: self,
-            recipient: SessionKey::default(),
-        }
+        Session { enclave: self }
     }
 }
 
-/// The services of one session: all its keys are released to one fresh recipient key.
+/// The services of one session.
 pub struct Session<'a> {
     enclave: &'a Enclave,
-    recipient: SessionKey,
 }
 
 impl Services for Session<'_> {
@@ -93,9 +89,12 @@ impl Services for Session<'_> {
 
     fn release(&mut self, request: &KeyRequest<'_>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         let (client, key_arn) = self.client(request)?;
-        let recipient = self.recipient.key()?;
+        // A key for this owner alone, made when its turn comes and gone when it has answered: what
+        // another owner's KMS sends does not open under it. Owners do not trust each other's KMS.
+        let recipient =
+            RecipientKey::generate().map_err(|e| Refusal::from(e).about(request.party))?;
         let user_data = request.contract.user_data();
-        let attester = Attester::new(&self.enclave.nsm, recipient, self.enclave.settings.nonce);
+        let attester = Attester::new(&self.enclave.nsm, &recipient, self.enclave.settings.nonce);
         let attester = attester.with_user_data(&user_data);
         let (wrapped, context) = (&request.key.wrapped, &request.key.context);
         client
