@@ -1,9 +1,12 @@
 //! What one party is told: the report cut to its outputs, as canonical JSON.
 
+mod longest;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::longest::longest;
 use crate::compute::{Analysis, Figure, Fit, HistogramCounts, Moments, Overlap, Pair, Report};
 use crate::contract::{Contract, Output};
 use crate::decimal::Sum;

@@ -21,6 +21,17 @@ use crate::rows::QuotingError;
 pub const MAX_VALUES: usize = 8;
 /// How many rejected rows are named one by one.
 pub const MAX_NAMED: usize = 100;
+/// The rules by which a row is rejected.
+pub const REJECTIONS: [&str; 8] = [
+    "decimal.empty",
+    "decimal.fraction-digits",
+    "decimal.integer-digits",
+    "decimal.syntax",
+    "key.not-utf8",
+    "key.too-long",
+    "row.fields",
+    "row.too-long",
+];
 
 /// What became of a file's rows: `read = joined + without_key + rejected`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

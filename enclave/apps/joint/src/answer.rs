@@ -12,6 +12,7 @@ use anchorhold_envelope::{
 };
 use anchorhold_joint::contexts;
 use anchorhold_joint::contract::{Contract, ContractHash};
+use anchorhold_joint::outputs::longest;
 use anchorhold_joint::statement::Statement;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,14 +23,14 @@ use zeroize::Zeroizing;
 pub const NAMESPACE: &str = "anchorhold-joint";
 /// Bytes of a party's challenge.
 pub const CHALLENGE_LEN: usize = 32;
-/// Answers have a multiple of so many bytes before they are sealed: more than one with a few
-/// histograms has.
+/// Answers have a multiple of so many bytes before they are sealed.
 pub const PADDED_TO: usize = 16 * 1024;
 /// The value of a statement file's `format` field.
 pub const STATEMENT_FORMAT: &str = "anchorhold-joint-statement/2";
 /// The largest statement file in bytes: 16 parties with names of 32 bytes fit in half.
 pub const MAX_STATEMENT: usize = 16 * 1024;
-/// The largest answer that is opened, in bytes: a party's report has some KiB.
+/// The largest answer that is opened, in bytes: a party's report has some KiB, and with the most and
+/// longest names that a contract can hold some hundred.
 pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Why an answer could not be sealed or opened.
@@ -40,6 +41,16 @@ pub enum AnswerError {
     Party {
         /// The name.
         name: String,
+    },
+    /// An answer that is longer than the contract lets it be: padding would not hide its length.
+    #[error("the answer to {name} has {got} bytes, the contract makes it {expected} at most")]
+    Length {
+        /// The party.
+        name: String,
+        /// The most that it can have.
+        expected: usize,
+        /// What it has.
+        got: usize,
     },
     /// The answer key cannot be used.
     #[error("the answer key of {name} cannot be used")]
@@ -82,6 +93,7 @@ impl AnswerError {
     pub fn rule(&self) -> &'static str {
         match self {
             Self::Party { .. } => "answer.party",
+            Self::Length { .. } => "answer.length",
             Self::Key { .. } => "answer.key",
             Self::Seal(_) | Self::Context(_) => "answer.seal",
             Self::Random(_) => "machine.random",
@@ -92,9 +104,10 @@ impl AnswerError {
     }
 }
 
-/// Seals what a party may see to its answer key. It is padded with spaces, as JSON may be, to a
-/// multiple of [`PADDED_TO`]: its length would tell the host how many figures are withheld, and how
-/// many digits the others have.
+/// Seals what a party may see to its answer key. It is padded with spaces, as JSON may be, to the
+/// length of the longest answer that the contract allows this party, rounded up to a multiple of
+/// [`PADDED_TO`]: its own length would tell the host how many figures are withheld, how many digits
+/// the others have, and how many rows were rejected.
 ///
 /// # Errors
 /// [`AnswerError`].
@@ -110,7 +123,16 @@ pub fn seal(contract: &Contract, party: &str, plaintext: &[u8]) -> Result<Vec<u8
     let data_key = DataKey::generate()?;
     let wrapped = key.wrap(&data_key).map_err(unusable)?;
     let plan = SealPlan::new(Suite::Committed, contexts::answer(contract, party)?)?;
-    let padding = plaintext.len().next_multiple_of(PADDED_TO) - plaintext.len();
+    let longest = longest(contract, party).ok_or_else(|| unknown(party))?;
+    let got = plaintext.len();
+    let padding = longest
+        .checked_sub(got)
+        .ok_or_else(|| AnswerError::Length {
+            name: party.to_owned(),
+            expected: longest,
+            got,
+        })?;
+    let padding = padding + longest.next_multiple_of(PADDED_TO) - longest;
     let mut sealer = plan.seal_to(Vec::new(), &data_key, vec![wrapped])?;
     sealer.write_all(plaintext).map_err(SealError::Write)?;
     let spaces = vec![b' '; padding];

@@ -4,11 +4,12 @@ mod common;
 
 use anchorhold_enclave::frame;
 use anchorhold_envelope::UnverifiedMessage;
-use anchorhold_joint::contract::Contract;
-use anchorhold_joint::outputs::PartyOutput;
-use anchorhold_joint_enclave::answer::{PADDED_TO, open, seal, statement_from_json};
+use anchorhold_joint::contract::{Column, Computation, Contract, Histogram, Output, Role, Terms};
+use anchorhold_joint::outputs::{PartyOutput, longest};
+use anchorhold_joint_enclave::answer::{open, seal, statement_from_json};
 use anchorhold_joint_enclave::wire;
 use common::{Case, FILES, Frame, NAMES, contract, keys};
+use serde_json::json;
 use sha2::{Digest, Sha384};
 use time::OffsetDateTime;
 
@@ -189,14 +190,79 @@ fn each_party_opens_its_own_answer_and_no_other() {
 #[test]
 fn the_length_of_an_answer_tells_nothing_of_it() {
     let contract = Contract::parse(&Case::new().contract).unwrap();
-    let sealed = |plaintext: &[u8]| seal(&contract, "ann", plaintext).unwrap();
-    let short = sealed(br#"{"size":{"suppressed":true}}"#);
-    let long = sealed(&[b'1'; PADDED_TO]);
+    let longest = longest(&contract, "ann").unwrap();
+    let sealed = |plaintext: &[u8]| seal(&contract, "ann", plaintext);
+    let short = sealed(br#"{"size":{"suppressed":true}}"#).unwrap();
+    let long = sealed(&vec![b'1'; longest]).unwrap();
     assert_eq!(short.len(), long.len());
-    assert!(sealed(&[b'1'; PADDED_TO + 1]).len() > long.len());
+    let too_long = sealed(&vec![b'1'; longest + 1]).unwrap_err();
+    assert_eq!(too_long.rule(), "answer.length");
     let opened = open(&contract, "ann", &short, &keys()[0].answer_private).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&opened).unwrap();
     assert_eq!(json["size"]["suppressed"], true);
+}
+
+/// The most and the largest histograms that a contract may have.
+fn crowded(terms: &mut Terms) {
+    let columns: Vec<_> = (0..8).map(|i| format!("v{i}")).collect();
+    for party in &mut terms.parties {
+        let values = columns.iter().map(|name| Column {
+            name: name.clone(),
+            role: Role::Value,
+        });
+        party.columns.truncate(1);
+        party.columns.extend(values);
+        party.outputs = vec![Output::Count, Output::Histograms];
+    }
+    let edges: Vec<_> = (1..=64).map(|edge: u32| edge.to_string()).collect();
+    let histogram = |party: &str, column: &String| -> Histogram {
+        serde_json::from_value(json!({"column": column, "edges": edges, "party": party})).unwrap()
+    };
+    let of = |party| columns.iter().map(move |column| histogram(party, column));
+    terms.computation = Computation::Statistics {
+        histograms: of("ann").chain(of("bob")).collect(),
+        regression: None,
+    };
+}
+
+/// A file of so many keys, each two in a bin of their own.
+fn binned(keys: u32) -> String {
+    let mut file = String::from("email,v0,v1,v2,v3,v4,v5,v6,v7\n");
+    for key in 0..keys {
+        file.push_str(&format!("k{key}"));
+        file.push_str(&format!(",{}", key / 2).repeat(8));
+        file.push('\n');
+    }
+    file
+}
+
+#[test]
+fn an_answer_with_every_bin_withheld_is_as_long_as_one_with_every_bin_shown() {
+    let mut lengths = Vec::new();
+    for (last, withheld) in [(130, false), (1, true)] {
+        let mut case = Case::of(contract(crowded));
+        for (place, keys) in [130, 130, last].into_iter().enumerate() {
+            case.replace(place, &binned(keys));
+        }
+        let (result, got) = case.run();
+        result.unwrap();
+        let answers = answers(&got);
+        for ((name, sealed), keys) in answers.iter().zip(keys()) {
+            let opened = open(case.agreed(), name, sealed, &keys.answer_private).unwrap();
+            let output = PartyOutput::parse(&opened).unwrap();
+            let histograms = output.histograms.unwrap();
+            let counts: Vec<_> = histograms.iter().flat_map(|h| &h.counts).collect();
+            assert_eq!(counts.len(), 16 * 65);
+            assert!(
+                counts
+                    .iter()
+                    .all(|count| count.shown().is_none() == withheld)
+            );
+        }
+        let all = answers.iter().map(|(_, sealed)| sealed.len());
+        lengths.push(all.collect::<Vec<_>>());
+    }
+    assert_eq!(lengths[0], lengths[1]);
 }
 
 /// SHA-384 of a message's header, as an approval names it.

@@ -1,6 +1,12 @@
+use super::longest::FLOAT;
 use super::*;
 use crate::compute::run;
+use crate::contract::{Column, ColumnRef, Computation, Histogram, Regression, Role, Terms};
+use crate::decimal::Decimal;
+use crate::keys::TagKey;
+use crate::table::{REJECTIONS, TableReader};
 use crate::testing::{self, NAMES, Rows, TestRng};
+use proptest::prelude::*;
 
 fn answers(contract: &Contract) -> Vec<String> {
     let rows: Rows = (0..9)
@@ -60,4 +66,140 @@ fn statistics_are_read_back() {
         answer
             .contains(r#""counts":[{"suppressed":true},{"suppressed":true},{"suppressed":true}]"#)
     );
+}
+
+/// As much as a contract may say of statistics: three parties of 8 columns, 16 histograms of 65 bins,
+/// a regression on 8 columns.
+fn crowded(terms: &mut Terms) {
+    let names: Vec<_> = (0..8).map(|i| format!("value \"{i}\"")).collect();
+    for party in &mut terms.parties {
+        party.columns.truncate(1);
+        let values = names.iter().map(|name| Column {
+            name: name.clone(),
+            role: Role::Value,
+        });
+        party.columns.extend(values);
+    }
+    let refer = |party: &str, column: &String| ColumnRef {
+        column: column.clone(),
+        party: party.to_owned(),
+    };
+    let binned = |party: &'static str| {
+        let edges: Vec<_> = (1..=64).map(Decimal::from_integer).collect();
+        names.iter().map(move |column| Histogram {
+            column: column.clone(),
+            edges: edges.clone(),
+            party: party.to_owned(),
+        })
+    };
+    terms.computation = Computation::Statistics {
+        histograms: binned("ann").chain(binned("cyd")).collect(),
+        regression: Some(Regression {
+            on: names.iter().map(|column| refer("ann", column)).collect(),
+            target: refer("bob", &names[0]),
+        }),
+    };
+    terms.cohorts.minimum = 2;
+    let all = [
+        Output::Count,
+        Output::Moments,
+        Output::Histograms,
+        Output::Regression,
+    ];
+    testing::seen(terms, &all);
+}
+
+/// What ann is told, where every party has `keys` keys, each pair of keys in a bin of its own.
+fn told(contract: &Contract, keys: [u32; 3]) -> PartyOutput {
+    let tags = TagKey::generate(&mut TestRng(3)).unwrap();
+    let tables = contract.parties().iter().zip(keys).map(|(party, keys)| {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let names: Vec<_> = party.columns.iter().map(|c| quoted(&c.name)).collect();
+        let mut file = names.join(",");
+        for key in 0..keys {
+            // Another spread in every column, so that the regression has a solution.
+            let value = |column: u32| format!(",{}.{}", key / 2, key * (column + 3) % 97 + 1);
+            let values: String = (0..party.values().count() as u32).map(value).collect();
+            file.push_str(&format!("\nk{key}{values}"));
+        }
+        let mut reader = TableReader::new(contract, &party.name, &tags, 1 << 20, None).unwrap();
+        reader.feed(file.as_bytes()).unwrap();
+        reader.finish().unwrap()
+    });
+    let tables: Vec<_> = tables.collect();
+    let report = run(contract, &tables, None, &mut TestRng(4)).unwrap();
+    for_party(contract, "ann", &report, tables[0].report()).unwrap()
+}
+
+#[test]
+fn an_answer_is_no_longer_than_the_contract_says_it_can_be() {
+    let contract = testing::contract(crowded);
+    let longest = longest(&contract, "ann").unwrap();
+    let shown = told(&contract, [130, 130, 130]);
+    let withheld = told(&contract, [130, 130, 1]);
+    let counts = |of: &PartyOutput| -> Vec<_> {
+        let histograms = of.histograms.iter().flatten();
+        histograms.flat_map(|h| h.counts.clone()).collect()
+    };
+    assert_eq!(counts(&shown), vec![Figure::Shown(2); 16 * 65]);
+    assert!(
+        counts(&withheld)
+            .iter()
+            .all(|count| count.shown().is_none())
+    );
+    let fit = shown.regression.as_ref().unwrap().shown();
+    assert!(matches!(fit, Some(Fit::Solved { .. })), "{fit:?}");
+    let [shown, withheld] = [shown, withheld].map(|output| output.to_bytes().unwrap().len());
+    // Rounding up to 16 KiB alone would tell them apart.
+    assert!(withheld > shown + 16 * 1024);
+    assert!(shown < longest && withheld < longest);
+}
+
+#[test]
+fn who_sees_less_can_be_told_less() {
+    let contract = testing::contract(|terms| {
+        terms.parties[0].outputs = vec![Output::IntersectionSize, Output::PairwiseSizes];
+        terms.parties[0].outputs.push(Output::Sums);
+        terms.parties[1].outputs = vec![Output::OwnSums];
+        terms.parties[2].outputs.clear();
+    });
+    let [ann, bob, cyd] = NAMES.map(|name| longest(&contract, name).unwrap());
+    assert!(ann > bob && bob > cyd);
+    assert_eq!(longest(&contract, "dan"), None);
+    // The row report is in every answer.
+    assert!(cyd > 100 * r#"{"row":18446744073709551615,"rule":"row.fields"}"#.len());
+}
+
+#[test]
+fn every_rule_that_rejects_a_row_is_known() {
+    let contract = testing::contract(|_| {});
+    let tags = TagKey::generate(&mut TestRng(1)).unwrap();
+    let mut reader = TableReader::new(&contract, "ann", &tags, 1 << 20, None).unwrap();
+    let rows = [
+        b"email,amount".to_vec(),
+        b"a,".to_vec(),
+        b"a,one".to_vec(),
+        format!("a,{}", "1".repeat(16)).into_bytes(),
+        format!("a,0.{}", "1".repeat(13)).into_bytes(),
+        b"\xFF,1".to_vec(),
+        [vec![b'a'; 5000], b",1".to_vec()].concat(),
+        b"a".to_vec(),
+        vec![b'a'; crate::rows::MAX_ROW + 1],
+    ];
+    reader.feed(&rows.join(&b'\n')).unwrap();
+    let table = reader.finish().unwrap();
+    let rules = table.report().rejected_by_rule.keys();
+    assert!(rules.eq(REJECTIONS), "{:?}", table.report());
+}
+
+proptest! {
+    #[test]
+    fn no_number_is_written_longer(count: u64, units: i128, bits: u64) {
+        let length = |text: String| text.len();
+        let json = |float: f64| length(serde_json::to_string(&float).unwrap());
+        prop_assert!(count.to_string().len() <= u64::MAX.to_string().len());
+        prop_assert!(length(Sum(units).to_string()) <= length(Sum(i128::MIN).to_string()));
+        prop_assert!(json(f64::from_bits(bits)) <= json(FLOAT));
+        prop_assert_eq!(json(FLOAT), 24);
+    }
 }
