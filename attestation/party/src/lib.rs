@@ -12,3 +12,4 @@ pub mod offer;
 pub mod package;
 pub mod policy;
 pub mod receipt;
+pub mod review;

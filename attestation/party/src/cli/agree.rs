@@ -10,6 +10,7 @@ use anchorhold_owner::access::{read, write_new};
 use anchorhold_party::image::{measure, rebuild};
 use anchorhold_party::keys::Keys;
 use anchorhold_party::offer::{Demands, Offer};
+use anchorhold_party::review::Review;
 use anchorhold_verifier::TrustRoots;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -153,6 +154,9 @@ pub(super) struct ReviewArgs {
     /// The program that builds and measures.
     #[arg(long, default_value = "anchorhold-image")]
     image_tool: PathBuf,
+    /// Where to write the review, which `key bind`, `seal` and `approve` demand.
+    #[arg(long)]
+    review: Option<PathBuf>,
 }
 
 fn output(text: &str) -> Result<Output, String> {
@@ -268,12 +272,17 @@ impl ReviewArgs {
             let lock = self.fallback_lock.as_deref();
             rebuild(&self.image_tool, recipe, lock)?.check_build(image)?;
         }
+        if let Some(path) = &self.review {
+            let review = Review::of(&contract, self.recipe.is_some());
+            write_new(path, &serde_json::to_vec_pretty(&review)?, 0o644)?;
+        }
         Ok(json!({
             "image": image,
             "party": terms.name,
             // Each run spends the noise's ε and δ again.
             "privacy": contract.terms().privacy,
             "rebuilt": self.recipe.is_some(),
+            "review": self.review,
             "runs": terms.runs,
             "sha384": contract.hash().to_string(),
         }))

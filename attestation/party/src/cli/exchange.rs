@@ -19,7 +19,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{AgreedArgs, ContractArgs};
+use super::{ContractArgs, ReviewedArgs};
 
 /// How old the answers' document may be when none is said: the party waits for the answer.
 const MAX_AGE: u64 = 3600;
@@ -29,7 +29,7 @@ pub(super) struct SealArgs {
     #[command(flatten)]
     kms: KmsArgs,
     #[command(flatten)]
-    agreed: AgreedArgs,
+    reviewed: ReviewedArgs,
     /// The party's file, as CSV with a header.
     #[arg(long)]
     records: PathBuf,
@@ -44,7 +44,7 @@ pub(super) struct SealArgs {
 #[derive(Args)]
 pub(super) struct ApproveArgs {
     #[command(flatten)]
-    agreed: AgreedArgs,
+    reviewed: ReviewedArgs,
     /// The directory that `keys` made.
     #[arg(long)]
     keys: PathBuf,
@@ -103,7 +103,7 @@ pub(super) struct OpenArgs {
 impl SealArgs {
     pub(super) fn run(self) -> Result<Value> {
         refuse_existing(&self.receipt)?;
-        let (contract, terms) = self.agreed.load()?;
+        let (contract, terms) = self.reviewed.load()?;
         let context = contexts::input(&contract, &terms.name)?;
         let file = File::open(&self.records)
             .with_context(|| format!("cannot read {}", self.records.display()))?;
@@ -119,7 +119,7 @@ impl SealArgs {
 
 impl ApproveArgs {
     pub(super) fn run(self) -> Result<Value> {
-        let (contract, terms) = self.agreed.load()?;
+        let (contract, terms) = self.reviewed.load()?;
         let receipt: Receipt = serde_json::from_slice(&read(&self.receipt)?)
             .with_context(|| format!("{} is no receipt", self.receipt.display()))?;
         let header = receipt.header_under(&contract).with_context(|| {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{AgreedArgs, ContractArgs};
+use super::{ContractArgs, ReviewedArgs};
 
 #[derive(Subcommand)]
 pub(super) enum KeyCommand {
@@ -29,7 +29,7 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         kms: KmsArgs,
         #[command(flatten)]
-        agreed: AgreedArgs,
+        reviewed: ReviewedArgs,
         /// The ARN of the party's own principal.
         #[arg(long)]
         owner: String,
@@ -88,12 +88,12 @@ impl KeyCommand {
             }
             Self::Bind {
                 kms,
-                agreed,
+                reviewed,
                 owner,
                 enclave,
                 signer,
             } => {
-                let (contract, terms) = agreed.load()?;
+                let (contract, terms) = reviewed.load()?;
                 let signer = signer.as_ref();
                 let policy = for_contract(&contract, &terms, &owner, &enclave, signer)?;
                 let client = kms.client()?;

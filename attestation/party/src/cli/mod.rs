@@ -11,6 +11,7 @@ use anchorhold_joint::contract::{Contract, Party};
 use anchorhold_owner::access::read;
 use anchorhold_party::keys::Keys;
 use anchorhold_party::offer::Offer;
+use anchorhold_party::review::Review;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use time::OffsetDateTime;
     version,
     after_help = "Example:\n  anchorhold-party keys --dir my-keys\n  \
                   anchorhold-party review --contract contract.json --offer my-offer.json \\\n    \
-                  --peer their-offer.json --eif joint.eif"
+                  --peer their-offer.json --eif joint.eif --review my-review.json"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -47,7 +48,8 @@ enum Command {
     #[command(subcommand)]
     Contract(agree::ContractCommand),
     /// Check a contract: that it says what the parties offered and what this one demands, and that
-    /// an image measures as it says, from the image's file or by building it again.
+    /// an image measures as it says, from the image's file or by building it again. Writes the review
+    /// that `key bind`, `seal` and `approve` demand.
     Review(agree::ReviewArgs),
     /// Seal the party's file under the contract. Writes the message, and a receipt to keep.
     Seal(exchange::SealArgs),
@@ -108,6 +110,27 @@ impl AgreedArgs {
         let peers: Result<Vec<_>> = self.peers.iter().map(|path| load_offer(path)).collect();
         own.agree(&contract, &peers?, OffsetDateTime::now_utc())?;
         Ok((contract, own.party))
+    }
+}
+
+/// As [`AgreedArgs`], and the party has reviewed the contract's image.
+#[derive(Args)]
+struct ReviewedArgs {
+    #[command(flatten)]
+    agreed: AgreedArgs,
+    /// The review of this contract and its image, as `review` wrote it.
+    #[arg(long)]
+    review: PathBuf,
+}
+
+impl ReviewedArgs {
+    /// The contract, once it agrees with the offers and its image was reviewed, and the party's own
+    /// terms in it.
+    fn load(&self) -> Result<(Contract, Party)> {
+        let (contract, terms) = self.agreed.load()?;
+        let checked = Review::parse(&read(&self.review)?).and_then(|r| r.check(&contract));
+        checked.with_context(|| format!("{} is refused", self.review.display()))?;
+        Ok((contract, terms))
     }
 }
 

@@ -10,6 +10,7 @@ use anchorhold_party::image::ImageError;
 use anchorhold_party::keys::KeysError;
 use anchorhold_party::offer::OfferError;
 use anchorhold_party::package::PackageError;
+use anchorhold_party::review::ReviewError;
 
 /// The rule behind an error, where one refused.
 pub fn rule(error: &anyhow::Error) -> String {
@@ -37,6 +38,7 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().map(ImageError::rule))
         .or_else(|| error.downcast_ref().map(KeysError::rule))
         .or_else(|| error.downcast_ref().map(OfferError::rule))
-        .or_else(|| error.downcast_ref().map(PackageError::rule));
+        .or_else(|| error.downcast_ref().map(PackageError::rule))
+        .or_else(|| error.downcast_ref().map(ReviewError::rule));
     rule.map(str::to_owned)
 }

@@ -1,6 +1,7 @@
 //! What a party checks before it approves, and how it binds its key.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::desk::Desk;
@@ -8,6 +9,7 @@ use anchorhold_document::Pcr;
 use anchorhold_joint::contract::{Computation, Contract, Output, Privacy, Terms};
 use anchorhold_party::offer::{Demands, Offer};
 use anchorhold_party::policy::{before_contract, for_contract};
+use anchorhold_party::review::Review;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -185,12 +187,16 @@ fn the_program_refuses_by_rule_and_overwrites_nothing() {
     write("spaced.json", &spaced);
     let other = changed(&desk.contract, |t| t.parties[0].runs = 9);
     write("other.json", other.canonical());
+    let review = |contract: &Contract| serde_json::to_vec(&Review::of(contract, false)).unwrap();
+    write("review.json", &review(&desk.contract));
+    write("other-review.json", &review(&other));
 
     let (shown, printed) = party(&desk, "contract show --contract contract.json");
     assert!(shown && printed["sha384"] == *hash);
-    let approve = "approve --offer ann.json --peer bob.json --output approval.json";
+    let approve =
+        "approve --offer ann.json --peer bob.json --review review.json --output approval.json";
     let agreed = "--contract contract.json --offer ann.json --peer bob.json";
-    let other = "--contract other.json --offer ann.json --peer bob.json";
+    let other = "--contract other.json --offer ann.json --peer bob.json --review other-review.json";
     let kms = "--kms 127.0.0.1:1 --kms-host x --region x --kms-ca x.pem --credentials x.json";
     let refusals = [
         ("keys --dir keys-ann".to_owned(), "keys.file"),
@@ -265,4 +271,92 @@ fn the_program_refuses_by_rule_and_overwrites_nothing() {
         let (done, printed) = party(&desk, &format!("{open} {words}"));
         assert!(!done && printed["error"]["rule"] == refused, "{printed}");
     }
+}
+
+/// Prints the registers of the desk's image, or one with another application.
+fn image_tool(desk: &Desk, name: &str, pcr2: &str) {
+    let [pcr0, pcr1] = ["01", "02"].map(|byte| byte.repeat(48));
+    let printed = json!({"Measurements": {"PCR0": pcr0, "PCR1": pcr1, "PCR2": pcr2}});
+    let path = desk.path(name);
+    fs::write(&path, format!("#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn without_a_review_of_this_contract_and_its_image_nothing_is_done() {
+    let desk = Desk::new(1);
+    let write = |name: &str, bytes: &[u8]| fs::write(desk.path(name), bytes).unwrap();
+    for name in ["ann", "bob"] {
+        let mut offer = desk.offer(name);
+        offer.demands.longest = u64::from(u32::MAX);
+        write(
+            &format!("{name}.json"),
+            &serde_json::to_vec(&offer).unwrap(),
+        );
+    }
+    image_tool(&desk, "image", &"03".repeat(48));
+    image_tool(&desk, "other-image", &"04".repeat(48));
+    let agreed = "--contract contract.json --offer ann.json --peer bob.json";
+    let review = format!("review {agreed} --eif x.eif --review review.json --image-tool");
+    let (done, printed) = party(&desk, &format!("{review} ./other-image"));
+    assert!(
+        !done && printed["error"]["rule"] == "image.pcr",
+        "{printed}"
+    );
+    assert!(!desk.path("review.json").exists());
+    let (done, printed) = party(&desk, &format!("{review} ./image"));
+    assert!(done && printed["review"] == "review.json", "{printed}");
+    let (done, printed) = party(&desk, &format!("{review} ./image"));
+    assert!(
+        !done && printed["error"]["rule"] == "owner.file",
+        "{printed}"
+    );
+
+    let written = fs::read(desk.path("review.json")).unwrap();
+    let written = Review::parse(&written).unwrap();
+    assert_eq!(written, Review::of(&desk.contract, false));
+    let changed = |change: &dyn Fn(&mut Review)| {
+        let mut review = written.clone();
+        change(&mut review);
+        serde_json::to_vec(&review).unwrap()
+    };
+    // Another contract with the same image, which the same offers made.
+    let again = changed_nonce(&desk.contract);
+    write(
+        "other-contract",
+        &changed(&|r| *r = Review::of(&again, true)),
+    );
+    write(
+        "other-image.json",
+        &changed(&|r| r.image.pcr2 = "04".repeat(48)),
+    );
+    write(
+        "signed",
+        &changed(&|r| r.image.pcr8 = Some("08".repeat(48))),
+    );
+    write("format", &changed(&|r| r.format.push('x')));
+    write("none", b"{}");
+    let kms = "--kms 127.0.0.1:1 --kms-host x --region x --kms-ca x.pem --credentials x.json";
+    for (review, rule) in [
+        ("other-contract", "review.contract"),
+        ("other-image.json", "review.image"),
+        ("signed", "review.image"),
+        ("format", "review.json"),
+        ("none", "review.json"),
+        ("nowhere", "owner.file"),
+    ] {
+        for words in [
+            format!("key bind {agreed} --owner x --enclave y {kms}"),
+            format!("seal {agreed} --records x.csv --output x.esdk --receipt x.json {kms}"),
+            format!("approve {agreed} --keys keys-ann --receipt x.json --output approval.json"),
+        ] {
+            let (done, printed) = party(&desk, &format!("{words} --review {review}"));
+            assert!(!done, "{words}");
+            assert_eq!(printed["error"]["rule"], rule, "{words}: {printed}");
+        }
+    }
+}
+
+fn changed_nonce(contract: &Contract) -> Contract {
+    changed(contract, |t| t.nonce = "0e".repeat(32))
 }

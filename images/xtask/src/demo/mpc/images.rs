@@ -34,7 +34,10 @@ impl Trials<'_, '_> {
             analysis,
             &["--any-signer"],
         )?;
-        owners.iter().try_for_each(|owner| owner.submit(&round))?;
+        for owner in owners {
+            owner.review(&round, &eif)?;
+            owner.submit(&round)?;
+        }
         Ok(Fooled { eif, round })
     }
 
@@ -66,8 +69,8 @@ impl Trials<'_, '_> {
         terminate(self.host.scene, &enclave)
     }
 
-    /// Makes another image and a contract that names it, which all owners approve; their keys stay
-    /// bound to the image that they reviewed.
+    /// Makes another image and a contract that names it, which all owners review and approve; their
+    /// keys stay bound to the agreed image.
     pub(super) fn fool(
         &self,
         owners: &[Owner<'_>],
@@ -77,7 +80,10 @@ impl Trials<'_, '_> {
         let eif = self.host.scene.path("other.eif");
         change_one_byte(&image.eif, &eif, MARK)?;
         let round = self.host.draft("fooled", owners, &eif, analysis)?;
-        owners.iter().try_for_each(|owner| owner.submit(&round))?;
+        for owner in owners {
+            owner.review(&round, &eif)?;
+            owner.submit(&round)?;
+        }
         Ok(Fooled { eif, round })
     }
 

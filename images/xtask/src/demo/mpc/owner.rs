@@ -164,9 +164,20 @@ impl<'s> Owner<'s> {
         review
     }
 
-    /// Checks a contract and its image.
+    /// Checks a contract and its image, and keeps the review.
     pub(super) fn review(&self, round: &Round, eif: &Path) -> Result<()> {
-        output(&mut self.reviewing(round, eif)).map(|_| ())
+        self.review_by(round, &self.own_offer(round), eif)
+    }
+
+    /// As [`Self::review`], with an offer in its name.
+    pub(super) fn review_by(&self, round: &Round, offer: &Path, eif: &Path) -> Result<()> {
+        let mut review = self.reviewing_by(round, offer, eif);
+        output(review.arg("--review").arg(self.review_file(round))).map(|_| ())
+    }
+
+    /// What it keeps of its review of a contract.
+    fn review_file(&self, round: &Round) -> PathBuf {
+        self.dir.join(format!("review-{}.json", round.name))
     }
 
     /// Checks a contract and its image, and builds the image from its sources to compare.
@@ -179,7 +190,7 @@ impl<'s> Owner<'s> {
         output(&mut review).map(|_| ())
     }
 
-    /// Binds its key to a contract; by choice, to a signer too.
+    /// Binds its key to a contract that it has reviewed; by choice, to a signer too.
     pub(super) fn bind(&self, round: &Round, signer: Option<&str>) -> Result<()> {
         let mut bind = self.with_kms(&["key", "bind"])?;
         bind.args(["--owner", &self.kms.owner_arn()?]);
@@ -187,7 +198,7 @@ impl<'s> Owner<'s> {
         if let Some(signer) = signer {
             bind.args(["--signer", signer]);
         }
-        self.agreed(&mut bind, round, &self.own_offer(round));
+        self.reviewed(&mut bind, round, &self.own_offer(round));
         output(&mut bind).map(|_| ())
     }
 
@@ -196,7 +207,7 @@ impl<'s> Owner<'s> {
         let dir = self.file(round, "");
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let mut seal = self.with_kms(&["seal"])?;
-        self.agreed(&mut seal, round, &self.own_offer(round));
+        self.reviewed(&mut seal, round, &self.own_offer(round));
         seal.arg("--records").arg(&self.input.file);
         seal.arg("--output").arg(self.file(round, "records.esdk"));
         output(seal.arg("--receipt").arg(self.file(round, "receipt.json")))?;
@@ -208,7 +219,7 @@ impl<'s> Owner<'s> {
     /// Signs a contract, ready to be run.
     pub(super) fn approving(&self, round: &Round, offer: &Path, keys: &Path) -> Command {
         let mut approve = self.scene.program("anchorhold-party");
-        self.agreed(approve.arg("approve"), round, offer);
+        self.reviewed(approve.arg("approve"), round, offer);
         approve.arg("--keys").arg(keys);
         approve
             .arg("--receipt")
@@ -273,6 +284,12 @@ impl<'s> Owner<'s> {
         for peer in others.filter(|peer| *peer != offer && !self.is_own(peer)) {
             command.arg("--peer").arg(peer);
         }
+    }
+
+    /// As [`Self::agreed`], with the review of the contract's image.
+    fn reviewed(&self, command: &mut Command, round: &Round, offer: &Path) {
+        self.agreed(command, round, offer);
+        command.arg("--review").arg(self.review_file(round));
     }
 
     /// The owner's program with its KMS and credentials.

@@ -153,6 +153,7 @@ impl<'h, 's> Trials<'h, 's> {
     ) -> Result<()> {
         let second = self.host.draft("second", owners, &image.eif, analysis)?;
         for owner in owners {
+            owner.review(&second, &image.eif)?;
             owner.bind(&second, None)?;
             owner.submit(&second)?;
         }
@@ -236,8 +237,10 @@ impl<'h, 's> Trials<'h, 's> {
             .draft_of("forged", offers.collect(), &image.eif, analysis, &[])?;
         self.replaced(progress, owners, &forged, image, analysis)?;
         for owner in others {
+            owner.review(&forged, &image.eif)?;
             owner.submit(&forged)?;
         }
+        victim.review_by(&forged, &forged_offer, &image.eif)?;
         fs::create_dir(victim.file(&forged, ""))?;
         let mut receipt: Value =
             serde_json::from_slice(&fs::read(victim.file(first, "receipt.json"))?)?;

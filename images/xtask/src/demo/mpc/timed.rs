@@ -83,6 +83,7 @@ impl<'s> Timed<'s> {
             .host
             .draft(name, &self.owners, &self.image.eif, &self.analysis)?;
         for owner in &self.owners {
+            owner.review(&round, &self.image.eif)?;
             owner.bind(&round, None)?;
             owner.submit(&round)?;
         }
