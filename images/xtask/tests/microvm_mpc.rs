@@ -81,6 +81,10 @@ const AFTER: &[Case] = &[
         "a different image with a contract about itself, keys bound to another",
         "anchorhold:RecipientAttestation:UserData",
     ),
+    (
+        "a different image with a contract about itself, a key bound to that contract",
+        "kms:RecipientAttestation:PCR0",
+    ),
 ];
 
 /// Those of a signed image.

@@ -109,6 +109,14 @@ impl<'s> Host<'s> {
         })
     }
 
+    /// What a document has to say of a contract for its keys to be released, in hex.
+    pub(super) fn user_data(&self, round: &Round) -> Result<String> {
+        let mut show = self.scene.program("anchorhold-party");
+        show.args(["contract", "show", "--contract"]);
+        let shown: Value = serde_json::from_str(&output(show.arg(&round.contract))?)?;
+        Ok(text(&shown, "/user_data")?.to_owned())
+    }
+
     /// Where a contract stands.
     pub(super) fn contract(&self, name: &str) -> PathBuf {
         self.scene.path("contracts").join(format!("{name}.json"))

@@ -1,6 +1,7 @@
 //! Images that are not the agreed one: with a byte changed, or signed by somebody else.
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::demo::mpc::compute::Analysis;
 use crate::demo::mpc::owner::{Owner, Round};
@@ -13,6 +14,8 @@ use crate::stage::Image;
 
 /// A line of the application, in which one byte is changed.
 const MARK: &[u8] = b"anchorhold-joint: serving";
+/// The condition by which a key's policy names the contract.
+const USER_DATA: &str = "anchorhold:RecipientAttestation:UserData";
 
 impl Trials<'_, '_> {
     /// Has somebody else sign the same image, and writes a contract that leaves the signer open,
@@ -87,7 +90,8 @@ impl Trials<'_, '_> {
         Ok(Fooled { eif, round })
     }
 
-    /// Another image: found by a review, by itself, and by the first KMS that is asked.
+    /// Another image: found by a review, by itself, and by the first KMS that is asked: by the
+    /// contract that its key is bound to, and, where that is the right one, by the registers alone.
     pub(super) fn other_image(
         &mut self,
         progress: &Progress,
@@ -107,6 +111,16 @@ impl Trials<'_, '_> {
         self.submit(progress, case, &enclave, &first.contract, &all)?;
         let all = self.host.packages(&round, owners);
         let case = "a different image with a contract about itself, keys bound to another";
+        self.submit(progress, case, &enclave, &round.contract, &all)?;
+
+        // As bound to the agreed image, but for the contract about the other one.
+        let mut policy = reviewer.bind(first, None)?;
+        let pinned = policy.pointer_mut("/Statement/1/Condition/StringEqualsIgnoreCase");
+        let pinned = pinned.and_then(Value::as_object_mut);
+        let pinned = pinned.context("the key's policy pins nothing")?;
+        pinned.insert(USER_DATA.to_owned(), self.host.user_data(&round)?.into());
+        reviewer.put_policy(&policy)?;
+        let case = "a different image with a contract about itself, a key bound to that contract";
         self.submit(progress, case, &enclave, &round.contract, &all)?;
         terminate(self.host.scene, &enclave)
     }

@@ -190,8 +190,9 @@ impl<'s> Owner<'s> {
         output(&mut review).map(|_| ())
     }
 
-    /// Binds its key to a contract that it has reviewed; by choice, to a signer too.
-    pub(super) fn bind(&self, round: &Round, signer: Option<&str>) -> Result<()> {
+    /// Binds its key to a contract that it has reviewed; by choice, to a signer too. Gives the key's
+    /// policy.
+    pub(super) fn bind(&self, round: &Round, signer: Option<&str>) -> Result<Value> {
         let mut bind = self.with_kms(&["key", "bind"])?;
         bind.args(["--owner", &self.kms.owner_arn()?]);
         bind.args(["--enclave", &self.enclave_arn]);
@@ -199,7 +200,20 @@ impl<'s> Owner<'s> {
             bind.args(["--signer", signer]);
         }
         self.reviewed(&mut bind, round, &self.own_offer(round));
-        output(&mut bind).map(|_| ())
+        let mut bound: Value = serde_json::from_str(&output(&mut bind)?)?;
+        Ok(bound["policy"].take())
+    }
+
+    /// Puts a policy of any kind on its key.
+    pub(super) fn put_policy(&self, policy: &Value) -> Result<()> {
+        let mut put = Command::new(paths::python()?);
+        put.arg(paths::root().join("images/xtask/src/demo/mpc/policy.py"));
+        put.args(["--endpoint", &format!("https://{}", self.kms.address())]);
+        put.args(["--region", &self.kms.region()?, "--ca"]);
+        put.arg(self.kms.ca()).arg("--credentials");
+        put.arg(self.dir.join("owner.json"));
+        put.args(["--key", &self.key, "--policy", &policy.to_string()]);
+        output(&mut put).map(|_| ())
     }
 
     /// Seals its file under a contract, approves, and makes the package for the host.
