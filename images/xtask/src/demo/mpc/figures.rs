@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::demo::mpc::compute::Analysis;
@@ -30,12 +30,54 @@ pub(super) struct Answered {
     pub figures: Map<String, Value>,
     /// By owner.
     pub parties: BTreeMap<String, Checked>,
+    /// What became of each owner's rows, which it alone is told: for people only.
+    #[serde(skip)]
+    rows: BTreeMap<String, Rows>,
+}
+
+/// An owner's rows.
+#[derive(Debug, Default, Deserialize)]
+struct Rows {
+    counts: Counts,
+    /// By the rule that rejected them.
+    rejected_by_rule: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Counts {
+    read: u64,
+    rejected: u64,
+    without_key: u64,
+}
+
+impl Rows {
+    /// How many there are, how many were left out, and why.
+    fn line(&self, owner: &str, join_on: &str) -> String {
+        let Counts {
+            read,
+            rejected,
+            without_key,
+        } = self.counts;
+        let mut why = Vec::new();
+        if without_key > 0 {
+            why.push(format!("{without_key} without a value of {join_on:?}"));
+        }
+        let rules = self.rejected_by_rule.iter();
+        why.extend(rules.map(|(rule, count)| format!("{count} by {rule}")));
+        let out = rejected.saturating_add(without_key);
+        let why = match why.is_empty() {
+            true => String::new(),
+            false => format!(": {}", why.join(", ")),
+        };
+        format!("{owner}: {read} rows, {out} left out{why}")
+    }
 }
 
 impl Answered {
     /// Puts together what the owners opened.
     pub(super) fn of(owners: &[Owner<'_>], opened: &[Value], analysis: &Analysis) -> Result<Self> {
         let mut parties = BTreeMap::new();
+        let mut rows = BTreeMap::new();
         for (owner, opened) in owners.iter().zip(opened) {
             let verified = opened.pointer("/document/verified");
             let checked = Checked {
@@ -43,6 +85,10 @@ impl Answered {
                 answer_sha384: text(opened, "/answer_sha384")?.to_owned(),
             };
             parties.insert(owner.name().to_owned(), checked);
+            let own = opened.pointer("/output/rows").cloned();
+            let own = serde_json::from_value(own.unwrap_or_default());
+            let own = own.with_context(|| format!("expected the rows of {}", owner.name()))?;
+            rows.insert(owner.name().to_owned(), own);
         }
         let mut all = opened
             .iter()
@@ -53,7 +99,11 @@ impl Answered {
                 bail!("the owners were not told the same");
             }
         }
-        Ok(Self { figures, parties })
+        Ok(Self {
+            figures,
+            parties,
+            rows,
+        })
     }
 
     /// A line for each figure, for people.
@@ -104,6 +154,8 @@ impl Answered {
                 other => lines.push(format!("{other}: {}", plain(figure, analysis))),
             }
         }
+        let rows = self.rows.iter();
+        lines.extend(rows.map(|(owner, rows)| rows.line(owner, &analysis.join_on)));
         for (party, checked) in &self.parties {
             let hash = checked.answer_sha384.get(..16).unwrap_or_default();
             lines.push(format!("{party}'s document verified; answer {hash}…"));
@@ -207,5 +259,30 @@ mod tests {
         });
         assert_eq!(Value::Object(figures(&opened, "v").unwrap()), expected);
         assert!(figures(&json!({}), "v").is_err());
+    }
+
+    #[test]
+    fn rows_that_were_left_out_are_told_with_the_reason() {
+        let rows = json!({
+            "counts": {"joined": 5, "read": 10, "rejected": 3, "without_key": 2},
+            "first_rejected": [{"row": 4, "rule": "row.fields"}],
+            "rejected_by_rule": {"decimal.syntax": 2, "row.fields": 1},
+        });
+        let rows: Rows = serde_json::from_value(rows).unwrap();
+        assert_eq!(
+            rows.line("a", "email"),
+            "a: 10 rows, 5 left out: 2 without a value of \"email\", 2 by decimal.syntax, \
+             1 by row.fields"
+        );
+        assert_eq!(Rows::default().line("b", "email"), "b: 0 rows, 0 left out");
+        let answered = Answered {
+            figures: Map::new(),
+            parties: BTreeMap::new(),
+            rows: BTreeMap::from([("a".to_owned(), rows)]),
+        };
+        assert_eq!(
+            serde_json::to_value(answered).unwrap(),
+            json!({"parties": {}})
+        );
     }
 }
