@@ -45,7 +45,9 @@ pub(super) struct Serve {
     /// Oldest attestation document that counts, in seconds.
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=10_800))]
     document_max_age: u64,
-    /// Take attestation documents with an unused nonce from GetAttestationNonce only.
+    /// Take attestation documents with an unused nonce from GetAttestationNonce only. A document
+    /// then serves once: a call that is repeated needs a new nonce and document, and where a policy
+    /// counts releases (PriorReleases), that is another one.
     #[arg(long)]
     require_nonce: bool,
 }
