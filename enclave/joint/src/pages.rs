@@ -11,9 +11,9 @@
 //! which fills exactly one page, padded to the page's size. Tags are random under a secret key, and
 //! a run holds each but once, so partitions of a run are as full as throwing rows at random makes
 //! them; a page has room for ten standard deviations above that. What still does not fit stays for
-//! the next run. Pages are read back once, partition by partition, in the order in which all tables
-//! wrote them: the order is known beforehand from the number of runs, and that from the number of
-//! usable rows.
+//! the next run. Pages are read back once, for a regression twice, partition by partition, in the
+//! order in which all tables wrote them: the order is known beforehand from the contract and the
+//! number of runs, and that from the number of usable rows.
 
 mod open;
 

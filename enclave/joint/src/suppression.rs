@@ -13,13 +13,25 @@
 //! the cells that could hold a key, not over those that do, so that the rule does not lean on what
 //! it hides. What was withheld tells that a count would have been small; that much is meant.
 //!
+//! Histograms of one party are judged together, over the cells that have one bin of each: whoever
+//! makes the columns could else have one binned by a set of keys and the other by that set and one
+//! key more, and subtract. Histograms of different parties are not. No party knows another's values,
+//! so to each of two parties all pairs of bins could hold keys; and if `u + v` is to be 0 or 1 for
+//! every pair of a weight `u` of the one's bin and a weight `v` of the other's, then `u` or `v` is
+//! the same for all bins, and what has that weight is a union of one histogram's bins, up to the
+//! total, which both have.
+//!
 //! What it does not establish: that bounds (rather than values) cannot be derived, that one member
-//! does not dominate a sum, or anything across two contracts. Noise is for that.
+//! does not dominate a sum, or anything across two contracts. Nor does it hold against parties that
+//! agree on their columns beforehand, against a third: together they know which pairs of their bins
+//! can hold keys. Noise is for that.
 
 /// The cells of a report and what is shown of them.
 #[derive(Clone, Debug)]
 pub struct Disclosure {
     counts: Vec<u64>,
+    /// What some reader can subtract from what it knows, to have what no figure counts.
+    outside: Option<Vec<u64>>,
     minimum: u64,
     /// One for every reader who knows something already, and one for who knows nothing.
     views: Vec<Vec<usize>>,
@@ -31,6 +43,7 @@ impl Disclosure {
         let views = vec![vec![0; counts.len()]];
         Self {
             counts,
+            outside: None,
             minimum: u64::from(minimum),
             views,
         }
@@ -42,6 +55,12 @@ impl Disclosure {
         self.views.push(refine(&nothing, &figure));
     }
 
+    /// Some reader knows of each cell how many keys it holds together with so many more that no
+    /// figure counts. So it can count those of every class, which must not be small either.
+    pub fn known_with(&mut self, outside: Vec<u64>) {
+        self.outside = Some(outside);
+    }
+
     /// The count of a figure, if it can be shown beside all that is shown already; it is shown
     /// then.
     pub fn show(&mut self, figure: impl Fn(usize) -> bool) -> Option<u64> {
@@ -50,7 +69,9 @@ impl Disclosure {
             .iter()
             .map(|view| refine(view, &figure))
             .collect();
-        if !views.iter().all(|view| self.is_large(view)) {
+        let counts = [Some(&self.counts), self.outside.as_ref()];
+        let large = |view: &Vec<usize>| counts.iter().flatten().all(|c| self.is_large(view, c));
+        if !views.iter().all(large) {
             return None;
         }
         self.views = views;
@@ -67,10 +88,10 @@ impl Disclosure {
     }
 
     /// Whether every class that some figure contains holds at least the minimum.
-    fn is_large(&self, view: &[usize]) -> bool {
+    fn is_large(&self, view: &[usize], counts: &[u64]) -> bool {
         let classes = view.iter().max().map_or(0, |most| most + 1);
         let mut sizes: Vec<Option<u64>> = vec![None; classes];
-        for (class, count) in view.iter().zip(&self.counts) {
+        for (class, count) in view.iter().zip(counts) {
             if let Some(size) = sizes.get_mut(*class) {
                 *size = Some(size.unwrap_or(0).saturating_add(*count));
             }
@@ -133,6 +154,22 @@ mod tests {
         let mut d = Disclosure::new(vec![10, 2], 2);
         d.known(|_| true);
         assert_eq!(d.show(|cell| cell == 0), Some(10));
+    }
+
+    #[test]
+    fn what_a_reader_knows_of_each_cell_counts() {
+        let mut d = Disclosure::new(vec![10, 10, 10], 2);
+        d.known_with(vec![2, 1, 0]);
+        assert_eq!(d.show(|_| true), Some(30));
+        assert_eq!(d.show(|cell| cell == 1), None);
+        assert_eq!(d.show(|cell| cell == 2), None);
+        // It would leave 1 outside the rest.
+        assert_eq!(d.show(|cell| cell == 0), None);
+        let mut d = Disclosure::new(vec![10, 10, 10], 2);
+        d.known_with(vec![2, 1, 1]);
+        assert_eq!(d.show(|_| true), Some(30));
+        assert_eq!(d.show(|cell| cell == 0), Some(10));
+        assert_eq!(d.show(|cell| cell == 1), None);
     }
 
     proptest! {

@@ -130,15 +130,36 @@ pub fn statistics(terms: &mut Terms) {
     seen(terms, &[Output::Count, Output::Moments, Output::Histograms]);
 }
 
+/// Ann's amount by the others'.
+pub fn regression(terms: &mut Terms) {
+    let [ann, bob, cyd] = NAMES.map(|party| ColumnRef {
+        column: "amount".to_owned(),
+        party: party.to_owned(),
+    });
+    terms.computation = Computation::Statistics {
+        histograms: vec![],
+        regression: Some(Regression {
+            on: vec![bob, cyd],
+            target: ann,
+        }),
+    };
+    seen(terms, &[Output::Regression]);
+}
+
 /// A key and an amount.
 pub type Rows = Vec<(String, String)>;
 
 pub fn table(contract: &Contract, tags: &TagKey, party: &str, rows: &Rows) -> Table {
+    let rows = rows.iter();
+    let rows: String = rows
+        .map(|(key, amount)| format!("{key},{amount}\n"))
+        .collect();
+    table_of_csv(contract, tags, party, &format!("email,amount\n{rows}"))
+}
+
+fn table_of_csv(contract: &Contract, tags: &TagKey, party: &str, csv: &str) -> Table {
     let mut reader = TableReader::new(contract, party, tags, 1 << 20, None).unwrap();
-    reader.feed(b"email,amount\n").unwrap();
-    for (key, amount) in rows {
-        reader.feed(format!("{key},{amount}\n").as_bytes()).unwrap();
-    }
+    reader.feed(csv.as_bytes()).unwrap();
     reader.finish().unwrap()
 }
 
@@ -148,5 +169,25 @@ pub fn tables(contract: &Contract, seed: u64, files: &[Rows]) -> Vec<Table> {
     let parties = contract.parties().iter().zip(files);
     parties
         .map(|(party, rows)| table(contract, &tags, &party.name, rows))
+        .collect()
+}
+
+/// One table for each party of the contract, of its columns' names and what each key has in them.
+pub fn tables_of_columns(contract: &Contract, files: &[Vec<(String, Vec<i64>)>]) -> Vec<Table> {
+    let tags = TagKey::generate(&mut TestRng(1)).unwrap();
+    let csv = |party: &Party, rows: &Vec<(String, Vec<i64>)>| {
+        let mut csv = std::iter::once("email")
+            .chain(party.values())
+            .collect::<Vec<_>>()
+            .join(",");
+        for (key, values) in rows {
+            csv += &format!("\n{key}");
+            values.iter().for_each(|value| csv += &format!(",{value}"));
+        }
+        csv + "\n"
+    };
+    let parties = contract.parties().iter().zip(files);
+    parties
+        .map(|(party, rows)| table_of_csv(contract, &tags, &party.name, &csv(party, rows)))
         .collect()
 }

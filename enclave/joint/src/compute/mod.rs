@@ -6,6 +6,7 @@
 //! as if everybody saw everything, since parties may talk to each other. With noise, every count
 //! is drawn once ([`crate::privacy`]), and shown if what was drawn reaches the minimum.
 
+mod histograms;
 mod intersection;
 mod overlap;
 mod regression;
@@ -14,10 +15,11 @@ mod statistics;
 use rand_core::TryCryptoRng;
 use serde::{Deserialize, Serialize};
 
+pub use self::histograms::HistogramCounts;
 pub use self::intersection::{Intersection, Pair};
 pub use self::overlap::Overlap;
 pub use self::regression::Fit;
-pub use self::statistics::{HistogramCounts, Moments, Statistics};
+pub use self::statistics::{Moments, Statistics};
 use crate::contract::{Computation, Contract, Output};
 use crate::join::{KeyRows, for_each_key};
 use crate::pages::{PageError, Pages};
@@ -25,17 +27,35 @@ use crate::privacy::{NoiseError, Plan, Spent};
 use crate::suppression::Disclosure;
 use crate::table::Table;
 
-/// A figure, or that it is withheld: `{"suppressed": true}`.
+/// A figure, or that it is withheld: `{"suppressed": true}`, and for a regression with the rule:
+/// `{"rule": "regression.leverage", "suppressed": true}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Figure<T> {
     /// Withheld.
     Suppressed {
+        /// By which of several rules.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Withheld>,
         /// Always true.
         suppressed: Suppressed,
     },
     /// Shown.
     Shown(T),
+}
+
+/// The rule that withholds a regression. The first two follow from the count and the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Withheld {
+    /// The count is withheld.
+    #[serde(rename = "regression.count")]
+    Count,
+    /// There are not so many more keys than coefficients as the smallest cohort has.
+    #[serde(rename = "regression.freedom")]
+    Freedom,
+    /// A key weighs more than it would in the smallest cohort, or there is no one line.
+    #[serde(rename = "regression.leverage")]
+    Leverage,
 }
 
 /// The value `true`.
@@ -62,8 +82,17 @@ impl TryFrom<bool> for Suppressed {
 impl<T> Figure<T> {
     /// A figure that is withheld.
     pub const SUPPRESSED: Self = Self::Suppressed {
+        rule: None,
         suppressed: Suppressed,
     };
+
+    /// A figure that a rule withholds.
+    pub const fn withheld(rule: Withheld) -> Self {
+        Self::Suppressed {
+            rule: Some(rule),
+            suppressed: Suppressed,
+        }
+    }
 
     /// The figure, where it is shown.
     pub fn shown(&self) -> Option<&T> {
@@ -171,7 +200,6 @@ struct Input<'a, 's, R> {
     contract: &'a Contract,
     /// In the order of the contract's parties.
     tables: Vec<&'a Table>,
-    /// Until the one pass over the tables.
     pages: Option<&'a mut Pages<'s>>,
     plan: Option<&'a Plan>,
     rng: &'a mut R,
@@ -180,8 +208,10 @@ struct Input<'a, 's, R> {
 impl<R: TryCryptoRng> Input<'_, '_, R> {
     /// Calls `each` for every key, with the input at hand.
     fn each_key(&mut self, mut each: impl FnMut(&Self, &KeyRows<'_>)) -> Result<(), PageError> {
-        let pages = self.pages.take();
-        for_each_key(&self.tables, pages, |key| each(self, key))
+        let mut pages = self.pages.take();
+        let passed = for_each_key(&self.tables, pages.as_deref_mut(), |key| each(self, key));
+        self.pages = pages;
+        passed
     }
 
     fn minimum(&self) -> u64 {

@@ -7,13 +7,13 @@
 use rand_core::TryCryptoRng;
 use serde::{Deserialize, Serialize};
 
-use super::regression::{self, Fit};
+use super::histograms::{Binned, HistogramCounts};
+use super::regression::{Fit, Products};
 use super::{ComputeError, Figure, Input};
 use crate::contract::{Histogram, Output, Regression};
-use crate::decimal::{Decimal, ONE, Sum};
+use crate::decimal::{ONE, Sum};
 use crate::pages::PageError;
 use crate::privacy::NoiseError;
-use crate::suppression::Disclosure;
 use crate::wide::Wide;
 
 /// The figures of joint statistics.
@@ -43,30 +43,16 @@ pub struct Moments {
     pub variance: Figure<f64>,
 }
 
-/// A histogram.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HistogramCounts {
-    /// The column.
-    pub column: String,
-    /// One more than edges: below the first, from each to the next, from the last upwards.
-    pub counts: Vec<Figure<u64>>,
-    /// The contract's edges.
-    pub edges: Vec<Decimal>,
-    /// The party.
-    pub party: String,
-}
-
 /// A column by its party's place and its own among the party's values.
-type Place = (usize, usize);
+pub(super) type Place = (usize, usize);
 
 /// What one pass over the keys gathers.
 struct Gathered {
     count: u64,
     /// By column in the order of parties and columns: sum and sum of squares.
     columns: Vec<(i128, Wide)>,
-    bins: Vec<Vec<u64>>,
-    products: regression::Products,
+    binned: Vec<Binned>,
+    products: Products,
 }
 
 impl<R: TryCryptoRng> Input<'_, '_, R> {
@@ -75,18 +61,22 @@ impl<R: TryCryptoRng> Input<'_, '_, R> {
         histograms: &[Histogram],
         regression: Option<&Regression>,
     ) -> Result<Statistics, ComputeError> {
-        let (patterns, gathered) = self.gather(histograms, regression)?;
+        let regressed = regression.map(|r| {
+            let all = r.on.iter().chain([&r.target]);
+            all.map(|c| self.place(&c.party, &c.column)).collect()
+        });
+        let regressed: Option<Vec<Place>> = regressed;
+        let columns = regressed.as_deref().unwrap_or_default();
+        let (patterns, gathered) = self.gather(histograms, columns)?;
         let everybody = self.everybody();
         let mut cells = self.patterns(&patterns);
         let count = self.count(&mut cells, |cell| cell + 1 == everybody)?;
-        let histograms = self.histograms(histograms, &gathered, &count)?;
+        let histograms = self.histograms(histograms, &gathered.binned, &count)?;
         let moments = self.moments(&gathered, &count)?;
-        let regression = regression.map(|terms| {
-            let freedom = gathered.count.saturating_sub(terms.on.len() as u64 + 1);
-            let shown = self.plan.is_none() && count.shown().is_some();
-            let shown = shown && freedom >= self.minimum();
-            shown.then(|| gathered.products.fit()).into()
-        });
+        let regression = match &regressed {
+            Some(columns) => Some(self.regression(columns, &gathered.products, &count)?),
+            None => None,
+        };
         Ok(Statistics {
             count,
             moments,
@@ -98,32 +88,24 @@ impl<R: TryCryptoRng> Input<'_, '_, R> {
     fn gather(
         &mut self,
         histograms: &[Histogram],
-        regression: Option<&Regression>,
+        regressed: &[Place],
     ) -> Result<(Vec<u64>, Gathered), PageError> {
         let everybody = self.everybody();
         let mut patterns = vec![0_u64; everybody + 1];
         let columns: Vec<Place> = self.columns().map(|(place, _, _)| place).collect();
-        let binned: Vec<_> = histograms
-            .iter()
-            .map(|h| self.place(&h.party, &h.column))
-            .collect();
-        let regressed = regression.map_or_else(Vec::new, |r| {
-            let all = r.on.iter().chain([&r.target]);
-            all.map(|c| self.place(&c.party, &c.column)).collect()
-        });
         let mut all = Gathered {
             count: 0,
             columns: vec![(0, Wide::default()); columns.len()],
-            bins: histograms
-                .iter()
-                .map(|h| vec![0; h.edges.len() + 1])
-                .collect(),
-            products: regression::Products::new(regressed.len()),
+            binned: self.binned(histograms),
+            products: Products::new(regressed.len()),
         };
         self.each_key(|input, key| {
             let mask = key.mask();
             if let Some(count) = patterns.get_mut(mask) {
                 *count = count.saturating_add(1);
+            }
+            for binned in &mut all.binned {
+                binned.add(key, mask == everybody);
             }
             if mask != everybody {
                 return;
@@ -134,13 +116,6 @@ impl<R: TryCryptoRng> Input<'_, '_, R> {
                 let x = value(*place);
                 *sum += x;
                 *squares += Wide::product(x, x);
-            }
-            for ((bins, place), histogram) in all.bins.iter_mut().zip(&binned).zip(histograms) {
-                let x = key.sum(place.0, place.1);
-                let bin = histogram.edges.partition_point(|edge| edge.units() <= x);
-                if let Some(count) = bins.get_mut(bin) {
-                    *count = count.saturating_add(1);
-                }
             }
             if !regressed.is_empty() {
                 let values: Vec<_> = regressed.iter().map(|place| value(*place)).collect();
@@ -160,41 +135,10 @@ impl<R: TryCryptoRng> Input<'_, '_, R> {
     }
 
     /// A contract names only columns that there are.
-    fn place(&self, party: &str, column: &str) -> Place {
+    pub(super) fn place(&self, party: &str, column: &str) -> Place {
         let mut columns = self.columns();
         let found = columns.find(|(_, p, c)| *p == party && *c == column);
         found.map_or((usize::MAX, usize::MAX), |(place, _, _)| place)
-    }
-
-    fn histograms(
-        &mut self,
-        terms: &[Histogram],
-        gathered: &Gathered,
-        count: &Figure<u64>,
-    ) -> Result<Vec<HistogramCounts>, NoiseError> {
-        if !self.seen(Output::Histograms) {
-            return Ok(Vec::new());
-        }
-        let mut out = Vec::new();
-        for (histogram, bins) in terms.iter().zip(&gathered.bins) {
-            let minimum = self.contract.terms().cohorts.minimum;
-            let mut cells = Disclosure::new(bins.clone(), minimum);
-            // The bins' total is the count, which is shown.
-            let total = cells.show(|_| true).is_some() || self.plan.is_some();
-            let mut counts = Vec::with_capacity(bins.len());
-            for bin in 0..bins.len() {
-                let noisy = self.count(&mut cells, |cell| cell == bin)?;
-                let shown = total && count.shown().is_some();
-                counts.push(if shown { noisy } else { Figure::SUPPRESSED });
-            }
-            out.push(HistogramCounts {
-                column: histogram.column.clone(),
-                counts,
-                edges: histogram.edges.clone(),
-                party: histogram.party.clone(),
-            });
-        }
-        Ok(out)
     }
 
     fn moments(

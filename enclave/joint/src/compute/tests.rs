@@ -128,22 +128,7 @@ fn overlaps_do_not_tell_small_differences() {
 
 #[test]
 fn a_regression_over_two_parties() {
-    let column = |party: &str| crate::contract::ColumnRef {
-        column: "amount".to_owned(),
-        party: party.to_owned(),
-    };
-    let contract = testing::contract(|t| {
-        let on = vec![column("bob"), column("cyd")];
-        let regression = crate::contract::Regression {
-            on,
-            target: column("ann"),
-        };
-        t.computation = Computation::Statistics {
-            histograms: vec![],
-            regression: Some(regression),
-        };
-        seen(t, &[Output::Regression]);
-    });
+    let contract = testing::contract(testing::regression);
     let file = |f: &dyn Fn(i64) -> i64, n| -> Rows {
         (0..n)
             .map(|k| (format!("k{k}"), f(k).to_string()))
@@ -158,7 +143,7 @@ fn a_regression_over_two_parties() {
         ]
     };
     let found = statistics(&contract, &files(40)).regression.unwrap();
-    let Some(Fit::Solved {
+    let Some(Fit {
         coefficients,
         intercept,
         ..
@@ -171,7 +156,11 @@ fn a_regression_over_two_parties() {
     // Seven keys are enough to count, but leave four degrees of freedom.
     assert_eq!(
         statistics(&contract, &files(7)).regression,
-        Some(Figure::SUPPRESSED)
+        Some(Figure::withheld(Withheld::Freedom))
+    );
+    assert_eq!(
+        statistics(&contract, &files(4)).regression,
+        Some(Figure::withheld(Withheld::Count))
     );
 }
 

@@ -233,6 +233,46 @@ fn analyses_that_are_refused() {
     );
 }
 
+#[test]
+fn histograms_that_are_too_fine_to_be_judged_together() {
+    let terms = |edges: [usize; 2], noise: bool| {
+        let mut terms = terms();
+        statistics(&mut terms);
+        let mut other = terms.parties[1].columns[1].clone();
+        other.name = "other".into();
+        terms.parties[1].columns.push(other);
+        let histogram = |column: &str, edges| Histogram {
+            column: column.into(),
+            edges: (0..edges).map(Decimal::from_integer).collect(),
+            party: "bob".into(),
+        };
+        let [one, two] = edges.map(|edges| i64::try_from(edges).unwrap());
+        terms.computation = Computation::Statistics {
+            histograms: vec![histogram("amount", one), histogram("other", two)],
+            regression: None,
+        };
+        let columns = testing::NAMES.map(|party| (party, "amount"));
+        let bounds = columns.into_iter().chain([("bob", "other")]);
+        let bounds = bounds.map(|(party, column)| Bounds {
+            column: column.into(),
+            lower: Decimal::ZERO,
+            party: party.into(),
+            upper: Decimal::from_integer(100),
+        });
+        terms.privacy = noise.then(|| Privacy {
+            bounds: bounds.collect(),
+            delta: Decimal::ZERO,
+            epsilon: Decimal::from_integer(10),
+            mechanism: Mechanism::Laplace,
+        });
+        Contract::checked(terms)
+    };
+    terms([63, 63], false).unwrap();
+    terms([64, 64], true).unwrap();
+    let error = terms([64, 63], false).unwrap_err();
+    assert_eq!(error.rule(), "contract.histogram");
+}
+
 fn privacy(change: impl FnOnce(&mut Privacy)) -> Result<Contract, ContractError> {
     let bounds = testing::NAMES.map(|party| Bounds {
         column: "amount".into(),

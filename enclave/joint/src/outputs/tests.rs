@@ -57,6 +57,17 @@ fn what_is_withheld_says_so() {
 }
 
 #[test]
+fn a_regression_that_is_withheld_says_by_which_rule() {
+    // Nine keys on one line in all files: the columns are combinations of each other.
+    let contract = testing::contract(testing::regression);
+    let withheld = r#""regression":{"rule":"regression.leverage","suppressed":true}"#;
+    assert!(answers(&contract)[0].contains(withheld));
+    let contract = testing::contract(|t| (t.cohorts.minimum = 10, testing::regression(t)).1);
+    let withheld = r#""regression":{"rule":"regression.count","suppressed":true}"#;
+    assert!(answers(&contract)[0].contains(withheld));
+}
+
+#[test]
 fn statistics_are_read_back() {
     let contract = testing::contract(testing::statistics);
     let answer = &answers(&contract)[2];

@@ -259,7 +259,29 @@ fn the_order_of_pages_is_known_beforehand() {
     assert_eq!(apart, seen(&[same(900), rows(0..900), same(300)]));
 }
 
-fn contracts() -> [Contract; 3] {
+/// A regression takes two passes, whatever the tables have in common.
+#[test]
+fn pages_of_a_regression_are_asked_for_twice() {
+    let contract = testing::contract(testing::regression);
+    let got = |files: &[Rows; 3]| {
+        let host = Host::default();
+        let shape = Shape {
+            page: 8 * MIN_PAGE,
+            partitions: 2,
+        };
+        let mut pages = pages(&host, shape);
+        let tables = small_tables(&contract, files, 300, &mut pages);
+        run(&contract, &tables, &mut pages).unwrap();
+        host.0.take().got
+    };
+    let common = got(&[rows(0..900), rows(0..900), rows(0..300)]);
+    let (once, again) = common.split_at(common.len() / 2);
+    assert_eq!((once.len(), once), ((4 + 4) * 2, again));
+    let apart = got(&[rows(0..900), rows(900..1800), rows(1800..2100)]);
+    assert_eq!(apart, common);
+}
+
+fn contracts() -> [Contract; 4] {
     let pairs = [
         Output::IntersectionSize,
         Output::PairwiseSizes,
@@ -268,6 +290,7 @@ fn contracts() -> [Contract; 3] {
     [
         testing::contract(|t| (t.cohorts.minimum = 2, seen(t, &pairs)).1),
         testing::contract(|t| (t.cohorts.minimum = 2, testing::statistics(t)).1),
+        testing::contract(|t| (t.cohorts.minimum = 2, testing::regression(t)).1),
         testing::contract(|t| {
             t.cohorts.minimum = 2;
             t.computation = Computation::Overlap {};

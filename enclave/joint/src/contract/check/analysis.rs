@@ -1,6 +1,6 @@
 //! The rules of computation, outputs and privacy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rule;
 use crate::contract::ContractError;
@@ -10,6 +10,8 @@ use crate::privacy::Plan;
 
 const MAX_HISTOGRAMS: usize = 16;
 const MAX_EDGES: usize = 64;
+/// Without noise, a party's histograms are judged over all combinations of their bins.
+const MAX_JOINT_BINS: usize = 4096;
 const MAX_REGRESSORS: usize = 8;
 
 impl Terms {
@@ -53,9 +55,11 @@ impl Terms {
             count,
         )?;
         let mut seen = BTreeSet::new();
+        let mut joint = BTreeMap::new();
         for h in histograms {
             self.value(RULE, &h.party, &h.column)?;
-            // Two binnings of one column could be subtracted from each other.
+            // Two columns may hold the same, and those are judged together; of one column, one
+            // binning says all.
             rule(
                 RULE,
                 seen.insert((&h.party, &h.column)),
@@ -71,6 +75,14 @@ impl Terms {
             )?;
             let rises = h.edges.is_sorted_by(|a, b| a < b);
             rule(RULE, rises, "rising edges", &h.column)?;
+            let bins = joint.entry(&h.party).or_insert(1_usize);
+            *bins = bins.saturating_mul(edges + 1);
+            rule(
+                RULE,
+                self.privacy.is_some() || *bins <= MAX_JOINT_BINS,
+                "without noise, at most 4096 combinations of the bins of a party's histograms",
+                format_args!("{bins} of {:?}", h.party),
+            )?;
         }
         Ok(())
     }

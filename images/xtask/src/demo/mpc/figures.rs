@@ -144,6 +144,10 @@ impl Answered {
                         "values of {column:?} that {k} owners or more have: {shown}"
                     ));
                 }),
+                "regression" if figure.is_null() => lines.push(format!(
+                    "regression: withheld, it could be about fewer than {}",
+                    analysis.min_cohort
+                )),
                 "privacy" => lines.push(format!(
                     "noise: {}, ε {} and δ {} of this run, shared among {} figures",
                     plain(&figure["mechanism"], analysis),
