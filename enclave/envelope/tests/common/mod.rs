@@ -14,6 +14,7 @@ use anchorhold_envelope::{
 };
 
 pub mod kms;
+pub mod owners;
 pub mod python;
 
 /// Both implementations of the primitives: every test runs over both.
