@@ -56,6 +56,14 @@
 //! KMS gives the wrapping keys of many messages. Pairs of the context may stay out of the header
 //! ([`SealPlan::with_required_context`]). [`Outline`] tells of a message what anybody can see.
 //!
+//! # Unframed messages
+//!
+//! A body may also be one single ciphertext without frames. Such messages are opened, up to
+//! [`Limits::unframed_length`] bytes, and never sealed. Sealers are to write frames only
+//! (specification of the AWS Encryption SDK, client-apis/encrypt.md); a few SDKs still make the
+//! other form on demand (the Python SDK with a `frame_length` of 0), and old files have it. A reader
+//! has to hold all of it before it can check its tag, so that it costs the memory that frames save.
+//!
 //! # What an opened message does not prove
 //!
 //! Whoever holds the data key can make messages: with a symmetric suite, every reader is also a

@@ -8,7 +8,8 @@ pub const DEFAULT_FRAME_LENGTH: u32 = 4096;
 pub const MAX_FRAME_LENGTH: u32 = 16 * 1024 * 1024;
 
 /// Longest unframed body that is opened, in bytes. It is one single AEAD message and has to be held
-/// in memory as a whole. Unframed messages are never sealed here.
+/// in memory as a whole. Unframed messages are opened, because older sealers made them, and never
+/// sealed: the specification has sealers write frames only (client-apis/encrypt.md, "V2 Header").
 pub const MAX_UNFRAMED_LENGTH: u64 = 16 * 1024 * 1024;
 
 /// Most frames in one message: sequence numbers run from 1 to 2³²−1, and 2³²−1 as the number of a

@@ -16,6 +16,7 @@ use anchorhold_envelope::{
 pub mod kms;
 pub mod owners;
 pub mod python;
+pub mod unframed;
 
 /// Both implementations of the primitives: every test runs over both.
 pub const PROVIDERS: [&dyn Provider; 2] = [&AwsLc, &RustCrypto];
