@@ -4,6 +4,7 @@ mod common;
 
 use anchorhold_envelope::Outline;
 use anchorhold_envelope::limits::Limits;
+use common::vector::Vector;
 use common::{Opening, PROVIDERS, SUITES, open, seal};
 
 /// Frames of 8 bytes: two whole ones and a final one.
@@ -79,6 +80,102 @@ fn a_message_of_one_frame_gives_no_plaintext_before_its_end() {
                 opening.outcome.is_err() && opening.seen.is_empty(),
                 "{length} bytes"
             );
+        }
+    }
+}
+
+/// The Python SDK's unframed messages, one of each suite.
+const UNFRAMED: [&str; 2] = ["ok-unsigned-unframed-body", "ok-signed-unframed-body"];
+
+/// Where the parts of an unframed message begin.
+struct UnframedParts {
+    nonce: usize,
+    length: usize,
+    content: usize,
+    footer: usize,
+}
+
+impl UnframedParts {
+    fn of(message: &[u8]) -> Self {
+        let outline = Outline::read(message, Limits::default()).unwrap();
+        assert_eq!(outline.frame_length(), None);
+        let text = usize::try_from(outline.plaintext_length()).unwrap();
+        let footer = message.len() - outline.signature_length().map_or(0, |length| 2 + length);
+        let content = footer - 16 - text;
+        let length = content - 8;
+        Self {
+            nonce: length - 12,
+            length,
+            content,
+            footer,
+        }
+    }
+
+    /// The rules that may refuse a message whose byte `at` was changed.
+    fn rules(&self, at: usize) -> &'static [&'static str] {
+        if at < self.nonce {
+            &["header.", "context.", "edk.", "message.truncated"]
+        } else if at < self.length {
+            &["frame.nonce"]
+        } else if at < self.content {
+            // Too long to be read, longer than what is there, or another length than was sealed.
+            &["frame.length", "message.truncated", "frame.tag"]
+        } else if at < self.footer {
+            &["frame.tag"]
+        } else {
+            &["footer.length", "footer.signature", "message.truncated"]
+        }
+    }
+}
+
+#[test]
+fn every_single_bit_flip_of_an_unframed_message_is_refused_before_its_plaintext() {
+    for provider in PROVIDERS {
+        for name in UNFRAMED {
+            let vector = Vector::named(name);
+            let good = vector.bytes("message");
+            let parts = UnframedParts::of(&good);
+            let mut message = good.clone();
+            for bit in 0..8 * good.len() {
+                message[bit / 8] ^= 1 << (bit % 8);
+                let opening = vector.open(provider, &message);
+                assert_eq!(opening.seen, b"", "{name}, bit {bit}");
+                let (rule, rules) = (opening.rule(), parts.rules(bit / 8));
+                assert!(
+                    rules.iter().any(|expected| rule.starts_with(expected)),
+                    "{name}, bit {bit}: {rule}, expected {rules:?}"
+                );
+                message[bit / 8] ^= 1 << (bit % 8);
+            }
+            assert!(message == good);
+            assert_eq!(vector.open(provider, &good).seen, vector.bytes("plaintext"));
+        }
+    }
+}
+
+#[test]
+fn every_truncation_of_an_unframed_message_is_refused_before_its_plaintext() {
+    for provider in PROVIDERS {
+        for name in UNFRAMED {
+            let vector = Vector::named(name);
+            let good = vector.bytes("message");
+            for length in 0..good.len() {
+                let opening = vector.open(provider, &good[..length]);
+                assert_eq!(opening.seen, b"", "{name}, {length} bytes");
+                assert_eq!(
+                    opening.rule(),
+                    "message.truncated",
+                    "{name}, {length} bytes"
+                );
+                let outline = Outline::read(&good[..length], Limits::default());
+                assert_eq!(outline.unwrap_err().rule(), "message.truncated");
+            }
+            let longer = [&good[..], b"x"].concat();
+            let opening = vector.open(provider, &longer);
+            assert_eq!(opening.seen, b"", "{name}");
+            assert_eq!(opening.rule(), "message.trailing", "{name}");
+            let outline = Outline::read(&longer[..], Limits::default());
+            assert_eq!(outline.unwrap_err().rule(), "message.trailing");
         }
     }
 }

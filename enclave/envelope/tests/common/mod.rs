@@ -17,6 +17,7 @@ pub mod kms;
 pub mod owners;
 pub mod python;
 pub mod unframed;
+pub mod vector;
 
 /// Both implementations of the primitives: every test runs over both.
 pub const PROVIDERS: [&dyn Provider; 2] = [&AwsLc, &RustCrypto];
