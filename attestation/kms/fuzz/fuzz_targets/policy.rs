@@ -2,6 +2,7 @@
 //! and evaluated; and a further trusted root never grants what one root did not.
 #![no_main]
 
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -83,8 +84,9 @@ fuzz_target!(|text: &str| {
     ];
     let bare = Context::new(&principal, &region, now())
         .secure_transport(true)
+        .source_ip(Ipv4Addr::new(203, 0, 113, 7).into())
         .encryption_context(&EncryptionContext::from_iter(pairs));
-    let attested = bare.clone().recipient(&CLAIMS);
+    let attested = bare.clone().recipient(&CLAIMS).prior_releases(0);
     for context in [&bare, &attested] {
         let decide = |trusted_roots| {
             let request = AuthorizationRequest {
