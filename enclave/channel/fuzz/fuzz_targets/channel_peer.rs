@@ -1,8 +1,9 @@
 //! Plays arbitrary bytes as the peer, at every state of a channel.
 //!
-//! The first byte says which party is fed and after how many genuine frames; the rest is the
-//! stream from there on, and its length also how it is chopped. Whatever comes, a party neither
-//! panics nor accepts anything that its peer did not send.
+//! The first byte says which party is fed, after how many genuine frames, and whether the rest is the
+//! stream from there on or is laid over the genuine one at an offset, which gets past lengths and
+//! names to what a frame says. The length of the rest is also how the stream is chopped. Whatever
+//! comes, a party neither panics nor accepts anything that its peer did not send.
 #![no_main]
 
 use std::cell::RefCell;
@@ -179,6 +180,15 @@ fn run(
     Ok(())
 }
 
+/// The rest of an input over the genuine stream: an offset, and what stands there instead.
+fn laid_over(mut genuine: Vec<u8>, rest: &[u8]) -> Vec<u8> {
+    if let [high, low, over @ ..] = rest {
+        let at = usize::from(u16::from_be_bytes([*high, *low])) % genuine.len();
+        genuine[at..].iter_mut().zip(over).for_each(|(byte, over)| *byte = *over);
+    }
+    genuine
+}
+
 thread_local! {
     static SCENE: RefCell<Scene> = RefCell::new(Scene::new());
 }
@@ -192,7 +202,10 @@ fuzz_target!(|bytes: &[u8]| {
     SCENE.with_borrow_mut(|scene| {
         let frames = &scene.genuine[index(role)];
         let whole = frames.concat();
-        let stream = [&frames[..kept].concat(), bytes].concat();
+        let stream = match choice & 8 {
+            0 => [&frames[..kept].concat(), bytes].concat(),
+            _ => [frames[..kept].concat(), laid_over(frames[kept..].concat(), bytes)].concat(),
+        };
         let mut accepted = Vec::new();
         let end = run(scene, role, Chopped(&stream, 1 + bytes.len()), &mut accepted);
         // Only the genuine session itself, and whatever stands behind its end, is no refusal.
