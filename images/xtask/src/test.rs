@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI demands, in one command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -151,6 +151,8 @@ const COVERAGE: &[&str] = &[
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
+    // What was compared with what: libFuzzer puts it into later inputs, and so finds magic numbers.
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -197,10 +199,19 @@ fn fuzz(seconds: u32) -> Result<()> {
                     "-print_final_stats=0",
                 ])
                 .arg(format!("-artifact_prefix={}/", artifacts.display()))
-                .arg(&corpus))?;
+                .arg(&corpus)
+                // libFuzzer writes to the first folder alone.
+                .args(seeds(&krate, &name)))?;
         }
     }
     Ok(())
+}
+
+/// The good inputs that a target starts from, where it has any. The crate whose parser it is tests
+/// that the parser takes them.
+fn seeds(krate: &Path, target: &str) -> Option<PathBuf> {
+    let folder = krate.join("seeds").join(target);
+    folder.is_dir().then_some(folder)
 }
 
 /// Folders `<zone>/<crate>/fuzz` of the checkout.
@@ -218,7 +229,7 @@ fn fuzz_crates() -> Result<Vec<PathBuf>> {
     Ok(folders.map(|folder| paths::root().join(folder)).collect())
 }
 
-fn fuzz_targets(krate: &std::path::Path) -> Result<Vec<String>> {
+fn fuzz_targets(krate: &Path) -> Result<Vec<String>> {
     let path = krate.join("Cargo.toml");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -268,11 +279,61 @@ mod tests {
             "threshold_agreement",
             "joint_wire",
             "joint_rows",
+            "contract",
+            "approval",
         ] {
             assert!(
                 names.iter().any(|name| name == wanted),
                 "{wanted} in {names:?}"
             );
         }
+    }
+
+    /// Targets without seeds, and why they need none.
+    const NEED_NONE: &[(&str, &str)] = &[
+        ("cms", "damages an envelope as KMS writes it"),
+        ("message", "damages a message that it sealed"),
+        ("bucket", "damages a wrapped key and a message that it made"),
+        (
+            "channel_peer",
+            "damages the frames of a session that it held",
+        ),
+        (
+            "threshold_message",
+            "damages the messages of ceremonies that it held",
+        ),
+        (
+            "vsock_packet",
+            "any bytes are a script of packets and calls",
+        ),
+        (
+            "ciphertext_blob",
+            "a format byte, and any bytes that are long enough",
+        ),
+    ];
+
+    /// From nothing, seconds of fuzzing never get past a parser's first fixed bytes.
+    #[test]
+    fn every_fuzz_target_starts_from_good_inputs() {
+        let mut without = Vec::new();
+        for krate in fuzz_crates().unwrap() {
+            for name in fuzz_targets(&krate).unwrap() {
+                let seeds = seeds(&krate, &name);
+                let count = seeds
+                    .as_ref()
+                    .map(|dir| std::fs::read_dir(dir).unwrap().count());
+                match count {
+                    None => without.push(name),
+                    Some(count) => assert!(count > 0, "{name} has an empty folder of seeds"),
+                }
+            }
+        }
+        without.sort();
+        let mut own: Vec<_> = NEED_NONE.iter().map(|(name, _)| *name).collect();
+        own.sort_unstable();
+        assert_eq!(
+            without, own,
+            "targets without seeds, and those that need none"
+        );
     }
 }
