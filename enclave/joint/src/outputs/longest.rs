@@ -89,7 +89,7 @@ fn statistics(
         party: terms.party.clone(),
     };
     let fit = |terms: &Regression| {
-        Figure::Shown(Fit::Solved {
+        Figure::Shown(Fit {
             coefficients: vec![FLOAT; terms.on.len()],
             intercept: FLOAT,
             r_squared: FLOAT,
