@@ -101,15 +101,11 @@ fn data(
             return Ok(Some(spent + 1));
         }
     };
-    let drained = read < batch.capacity() && !endpoint.read_hangup;
     endpoint.read_hint = read;
     let used = deliver(hub, memory, queue, &batch, (id, read))?;
-    if drained {
-        // Less than asked for, and no end in sight: nothing is left, and more is an event.
-        hub.table.set_readable(id, false);
-    } else {
-        hub.table.rotate();
-    }
+    // A read that gives less than was asked for does not prove that nothing is left: Linux also
+    // stops behind bytes with descriptors and before urgent ones. Only `WouldBlock` does.
+    hub.table.rotate();
     Ok(Some(spent + used))
 }
 

@@ -1,5 +1,10 @@
 //! What transmit and receive queue have in common.
 
+use std::sync::atomic::Ordering;
+
+use virtio_queue::{Queue, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
 /// How the work on a queue ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -18,3 +23,21 @@ pub(crate) enum Turn {
 #[derive(Debug, thiserror::Error)]
 #[error("the guest's queue is broken: {0}")]
 pub(crate) struct RingError(#[from] virtio_queue::Error);
+
+/// How far in the used ring the guest has seen, by what it last wrote into `used_event` (clause
+/// 2.7.7.1): what a guest that waits has written, one that is busy may not have. `None` where it
+/// does not say.
+///
+/// # Errors
+/// [`RingError`] when the ring does not lie in memory.
+pub(crate) fn guest_position(
+    queue: &Queue,
+    memory: &GuestMemoryMmap,
+) -> Result<Option<u16>, RingError> {
+    if !queue.event_idx_enabled() {
+        return Ok(None);
+    }
+    let at = GuestAddress(queue.avail_ring() + 4 + 2 * u64::from(queue.size()));
+    let seen = memory.load(at, Ordering::Relaxed).map(u16::from_le);
+    Ok(Some(seen.map_err(virtio_queue::Error::GuestMemory)?))
+}

@@ -157,6 +157,8 @@ impl Stream {
     /// Takes a packet of the guest's that is neither a request nor a reset.
     pub(super) fn packet(&mut self, op: Op, header: &Header) -> Result<Effect, Violation> {
         self.credit.update(header.buf_alloc, header.fwd_cnt);
+        // Its own buffer may have shrunk, and with it what it dares to send.
+        self.note_room();
         match (self.phase, op) {
             (Phase::Requesting, Op::Response) => {
                 self.phase = Phase::Open;
@@ -201,7 +203,12 @@ impl Stream {
     /// `len` bytes went out to the host.
     pub(super) fn forwarded(&mut self, len: u32) {
         self.receive.forward(len);
-        self.credit_update |= self.receive.wants_update();
+        self.note_room();
+    }
+
+    /// Has the guest told of the room that there is, if it needs to know.
+    fn note_room(&mut self) {
+        self.credit_update |= self.receive.wants_update(self.credit.buf_alloc());
     }
 
     /// The host ended directions, as seen from the host; `deadline` holds once both are ended.

@@ -254,6 +254,70 @@ fn credit_is_told_on_request_and_asked_for_when_it_is_missing() {
     assert!(world.inbox.is_empty());
 }
 
+/// Linux's guests have no more on the way than their own buffer holds, however large the window.
+#[test]
+fn a_guest_with_a_small_buffer_hears_of_room() {
+    let small = |op| Header {
+        buf_alloc: 65536,
+        ..packet(op, GUEST_PORT, PORT)
+    };
+    let mut world = World::new();
+    world.offer_buffers();
+    let listener = world.listener(PORT);
+    let mut host = world.open(&listener, small(Op::Request));
+    for _ in 0..16 {
+        let header = Header {
+            len: 4096,
+            ..small(Op::Data)
+        };
+        assert!(world.send(&header, &[7; 4096]));
+        world.settle();
+        assert_eq!(hear(&mut host).0.len(), 4096);
+    }
+    let (update, _) = world.inbox.pop_back().expect("the guest hears of room");
+    assert_eq!(update.op, Op::CreditUpdate as u16);
+    assert!(update.fwd_cnt >= 32768, "{}", update.fwd_cnt);
+}
+
+/// A guest that makes its buffer smaller than what it believes to be on the way.
+#[test]
+fn a_guest_whose_buffer_shrinks_hears_of_room() {
+    let mut world = World::new();
+    world.offer_buffers();
+    let mut host = open_stream(&mut world);
+    for _ in 0..24 {
+        assert!(world.send(&data(GUEST_PORT, PORT, 4096), &[7; 4096]));
+        world.settle();
+        assert_eq!(hear(&mut host).0.len(), 4096);
+    }
+    assert!(world.inbox.is_empty(), "most of the window is left");
+    let shrunk = Header {
+        buf_alloc: 65536,
+        ..packet(Op::CreditUpdate, GUEST_PORT, PORT)
+    };
+    assert!(world.send(&shrunk, &[]));
+    world.settle();
+    assert_eq!(world.expect(Op::CreditUpdate).0.fwd_cnt, 24 * 4096);
+}
+
+/// A read of a socket stops behind bytes that came with descriptors, though more are there.
+#[test]
+fn bytes_behind_a_descriptor_are_not_forgotten() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::os::fd::AsRawFd;
+
+    let mut world = World::new();
+    world.offer_buffers();
+    let mut host = open_stream(&mut world);
+    let (fds, bytes) = ([host.as_raw_fd()], [std::io::IoSlice::new(b"with ")]);
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(host.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+    host.write_all(b"without").unwrap();
+    world.settle();
+    let got: Vec<u8> = world.inbox.drain(..).flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(got, b"with without");
+}
+
 #[test]
 fn a_client_is_connected_to_the_port_it_asked_for() {
     let mut world = World::new();

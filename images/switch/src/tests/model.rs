@@ -20,7 +20,7 @@ use crate::{receive, transmit};
 pub(super) const GUEST_CID: u32 = 16;
 
 /// Descriptors of each ring.
-const RING: u16 = 64;
+pub(super) const RING: u16 = 64;
 const MEMORY: usize = 8 << 20;
 const RECEIVE_RING: u64 = 0x1000;
 const TRANSMIT_RING: u64 = 0x4000;
@@ -34,8 +34,8 @@ const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
 /// A ring as the driver sees it: descriptor table, then available ring, then used ring.
-struct Ring {
-    base: u64,
+pub(super) struct Ring {
+    pub(super) base: u64,
     available: u16,
     used: u16,
     free: VecDeque<u16>,
@@ -44,7 +44,7 @@ struct Ring {
 }
 
 impl Ring {
-    fn new(base: u64) -> Self {
+    pub(super) fn new(base: u64) -> Self {
         Self {
             base,
             available: 0,
@@ -54,16 +54,16 @@ impl Ring {
         }
     }
 
-    fn available_ring(&self) -> u64 {
+    pub(super) fn available_ring(&self) -> u64 {
         self.base + u64::from(RING) * 16
     }
 
-    fn used_ring(&self) -> u64 {
+    pub(super) fn used_ring(&self) -> u64 {
         self.available_ring() + u64::from(RING) * 2 + 6 + 2
     }
 
     /// The queue as the device sees it.
-    fn queue(&self) -> Queue {
+    pub(super) fn queue(&self) -> Queue {
         let mut queue = Queue::new(RING).unwrap();
         queue.set_size(RING);
         queue
@@ -91,7 +91,7 @@ impl Ring {
     }
 
     /// Makes a chain of `parts` available; `false` when there are not enough descriptors.
-    fn add(&mut self, memory: &GuestMemoryMmap, parts: &[Part]) -> bool {
+    pub(super) fn add(&mut self, memory: &GuestMemoryMmap, parts: &[Part]) -> bool {
         if self.free.len() < parts.len() || parts.is_empty() {
             return false;
         }
@@ -116,7 +116,7 @@ impl Ring {
     }
 
     /// The next chain that the device has used, and how many bytes it wrote there.
-    fn take_used(&mut self, memory: &GuestMemoryMmap) -> Option<(u16, u32)> {
+    pub(super) fn take_used(&mut self, memory: &GuestMemoryMmap) -> Option<(u16, u32)> {
         let index: u16 = memory.read_obj(GuestAddress(self.used_ring() + 2)).unwrap();
         if index == self.used {
             return None;
