@@ -40,6 +40,9 @@ impl Machine {
                 "q35,accel=tcg,memory-backend=ram",
                 "-cpu",
                 "max",
+                // With one that is the only one possible, QEMU leaves out the guest's barriers.
+                "-smp",
+                "1,maxcpus=2",
                 "-m",
                 "256",
             ])

@@ -135,7 +135,10 @@ impl Bare {
             ],
         });
         qemu.arg("-m").arg(format!("{}M", self.memory_mib));
-        qemu.arg("-smp").arg(self.cpus.to_string());
+        qemu.arg("-smp").arg(match self.kvm {
+            true => self.cpus.to_string(),
+            false => format!("{},maxcpus={}", self.cpus, self.cpus.max(2)),
+        });
         qemu.arg("-kernel")
             .arg(&self.kernel)
             .arg("-initrd")

@@ -63,20 +63,14 @@ pub fn keys(progress: &mut Progress) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Runs an example of a package, optimised, and reads what it prints.
+/// Runs an example of a package, optimised, and reads what it prints. It is built before, not
+/// quietly: a build, or a wait for another one, can take minutes.
 ///
 /// # Errors
 /// It does not build, fails, or prints no JSON.
 pub fn example(package: &str, name: &str, arguments: &[&str]) -> Result<Value> {
     let mut run = cargo();
-    run.args([
-        "run",
-        "--quiet",
-        "--locked",
-        "--release",
-        "--package",
-        package,
-    ]);
+    run.args(["run", "--locked", "--release", "--package", package]);
     run.args(["--example", name, "--"]).args(arguments);
     let printed = output(run.stderr(Stdio::inherit()))?;
     serde_json::from_str(&printed).with_context(|| format!("{name} of {package} printed {printed}"))

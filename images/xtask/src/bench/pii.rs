@@ -97,7 +97,7 @@ fn submit(
 /// Seconds of the same work on the host, without KMS and security module.
 fn run_natively(draft: &Path, records: &Path) -> Result<f64> {
     let mut native = cargo();
-    native.args(["run", "--quiet", "--locked", "--profile", "measured"]);
+    native.args(["run", "--locked", "--profile", "measured"]);
     native.args(["--package", "anchorhold-pii", "--example", "native", "--"]);
     native.arg(draft).arg(records);
     let printed = output(native.stderr(Stdio::inherit()))?;

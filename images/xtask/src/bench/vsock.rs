@@ -78,7 +78,6 @@ pub fn measure(
         let mut bench = cargo();
         bench.args([
             "run",
-            "--quiet",
             "--locked",
             "--release",
             "--package",

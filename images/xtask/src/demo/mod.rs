@@ -10,7 +10,7 @@ pub mod threshold;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::commands::{capture, describe, output};
@@ -27,6 +27,9 @@ pub struct Enclave {
     pub pid: u32,
 }
 
+/// What the hypervisor says of a boot that it began again: it took half of its deadline longer.
+const REPEATED: &str = "nothing was heard of init";
+
 /// Boots an image in a scene.
 ///
 /// # Errors
@@ -36,7 +39,20 @@ pub fn run_enclave(scene: &Scene, eif: &Path, arguments: &[&str]) -> Result<Encl
     run.args(["run-enclave", "--eif-path"])
         .arg(eif)
         .args(arguments);
-    let printed = output(&mut scene.bound(&run))?;
+    let mut run = scene.bound(&run);
+    let done = capture(&mut run)?;
+    let printed = String::from_utf8_lossy(&done.stdout);
+    let said = String::from_utf8_lossy(&done.stderr);
+    if !done.status.success() {
+        bail!(
+            "`{}` failed ({})\n{printed}{said}",
+            describe(&run),
+            done.status
+        );
+    }
+    for line in said.lines().filter(|line| line.contains(REPEATED)) {
+        eprintln!("{line}");
+    }
     serde_json::from_str(&printed).with_context(|| format!("run-enclave printed {printed}"))
 }
 

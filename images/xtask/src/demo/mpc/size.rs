@@ -159,7 +159,7 @@ pub fn run(
     files: &[std::path::PathBuf],
 ) -> Result<Native> {
     let mut run = cargo();
-    run.args(["run", "--quiet", "--locked", "--release", "--package"]);
+    run.args(["run", "--locked", "--release", "--package"]);
     run.args(["anchorhold-joint", "--example", example, "--", join_on, sum]);
     let printed = output(run.args(files).stderr(Stdio::inherit()))?;
     serde_json::from_str(&printed).with_context(|| format!("{example} printed {printed}"))
