@@ -160,8 +160,8 @@ fn found<'a>(canaries: &'a Canaries, places: &[(String, Vec<u8>)]) -> Vec<(&'a s
 fn is_chance(value: &str, form: &[u8], bytes: &[u8], at: usize) -> bool {
     let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let before = at.checked_sub(1).and_then(|before| bytes.get(before));
-    let raw = form == value.as_bytes() && value.bytes().all(|b| b.is_ascii_digit());
-    raw && is_hex(before) && is_hex(bytes.get(at + form.len()))
+    let short = value.len() < 10 && value.bytes().all(|b| b.is_ascii_digit());
+    short && form == value.as_bytes() && is_hex(before) && is_hex(bytes.get(at + form.len()))
 }
 
 /// How much of the records, as they came, is found in places of this name, in percent. The control

@@ -155,7 +155,8 @@ fn assert_close(got: &Value, expected: f64) {
 
 /// Where the bins begin, in units; nothing is as large as the last.
 const EDGES: [i64; 4] = [-4000, 0, 4000, 1_000_000];
-/// No key's leverage is above 1/12 of it in the regression.
+/// The largest for which the regression is shown: the largest leverage of a key in these files is
+/// below 1/12.
 const MIN_COHORT: usize = 12;
 
 /// The statistics without noise: exact, and no small bin can be had by subtraction.

@@ -87,8 +87,16 @@ pub fn load(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>,
     Ok(Arc::new(config))
 }
 
-/// A private key that nobody else reads. A file of root's may be a group's to read, as PostgreSQL has
-/// it and Debian's `ssl-cert` group needs it; anybody else's is its owner's alone.
+/// The widest mode of a private key's file, by its owner. One of root's may be a group's to read, as
+/// PostgreSQL has it and Debian's `ssl-cert` group needs it; anybody else's is its owner's alone.
+fn widest(owner: u32) -> u32 {
+    match owner {
+        0 => 0o640,
+        _ => 0o600,
+    }
+}
+
+/// A private key that nobody else reads.
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let pem = |source| TlsError::Pem {
         what: "a private key",
@@ -98,7 +106,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let file = File::open(path).map_err(|error| pem(pem::Error::Io(error)))?;
     let metadata = file.metadata();
     let metadata = metadata.map_err(|error| pem(pem::Error::Io(error)))?;
-    let expected = if metadata.uid() == 0 { 0o640 } else { 0o600 };
+    let expected = widest(metadata.uid());
     let got = metadata.mode() & 0o7777;
     if got & 0o077 & !expected != 0 {
         return Err(TlsError::Mode {
@@ -150,6 +158,11 @@ mod tests {
     }
 
     #[test]
+    fn a_group_reads_only_what_is_root_s() {
+        assert_eq!((widest(0), widest(1), widest(1000)), (0o640, 0o600, 0o600));
+    }
+
+    #[test]
     fn bad_files_are_refused_by_name() {
         let temp = tempfile::tempdir().expect("a directory");
         let signed = |name: &str| {
@@ -178,6 +191,9 @@ mod tests {
             set_mode(&key, mode);
             assert_eq!(rule(&certificate, &key), "tls.key-mode", "{mode:o}");
         }
+        let owner = std::fs::metadata(&key).expect("metadata").uid();
+        set_mode(&key, 0o640);
+        assert_eq!(load(&certificate, &key).is_ok(), owner == 0);
         set_mode(&key, 0o400);
         let config = load(&certificate, &key).expect("a sound pair");
         assert_eq!(

@@ -18,9 +18,12 @@
 //! cohort: then no weighted sum is over fewer keys. Of a column of zeros and ones among m ones or m
 //! zeros the leverage is 1/m each, and the rule is that of cohorts. Constant columns and columns
 //! that are combinations of others are withheld by the same rule, as no ones are fewer than one:
-//! else an owner would learn from a column of one 1 whether that key is in the others' files.
+//! else an owner would learn from a column of zeros but for one 1 whether that key is in the others'
+//! files.
 //!
-//! What it does not establish: that a cohort's members weigh alike (one may have nearly all of the
+//! What it does not establish: that nothing follows from a fit that is withheld (where one key of an
+//! owner's would have the leverage, it is known to be there; a refusal that depends on the data
+//! cannot but say something of them), that a cohort's members weigh alike (one may have nearly all of the
 //! value, and fewer keys than the smallest cohort nearly all of the squares of the weights),
 //! that nothing can be guessed (of a good fit, each key's value is close to the line, which whoever
 //! knows the other columns can compute), or anything across two contracts.

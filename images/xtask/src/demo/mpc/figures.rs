@@ -144,10 +144,11 @@ impl Answered {
                         "values of {column:?} that {k} owners or more have: {shown}"
                     ));
                 }),
-                "regression" if figure.is_null() => lines.push(format!(
-                    "regression: withheld, it could be about fewer than {}",
-                    analysis.min_cohort
-                )),
+                "regression" if figure.is_null() => lines.push(
+                    "regression: withheld, by the rule in the owners' answers: about too few keys, \
+                     or no one line"
+                        .to_owned(),
+                ),
                 "privacy" => lines.push(format!(
                     "noise: {}, ε {} and δ {} of this run, shared among {} figures",
                     plain(&figure["mechanism"], analysis),

@@ -30,11 +30,7 @@ const MESSAGE: &[u8] = b"pay 250,000 to the clearing account";
 /// How long a slow relay holds back each piece of a stream.
 const DELAY: Duration = Duration::from_millis(400);
 /// What each owner keeps to itself, two values side by side.
-const VALUES: [[u128; 2]; 3] = [
-    [1_200_250_913, 7_040_771],
-    [3_400_118_427, 11_205_639],
-    [560_733_204, 2_391_858],
-];
+const VALUES: [[u128; 2]; 3] = [[1200, 7], [3400, 11], [560, 2]];
 
 /// Options of the demo.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -64,7 +60,7 @@ struct Shown {
     refusals: Vec<Refusal>,
     /// Bytes that the relays carried.
     relayed_bytes: u64,
-    /// What was signed and added up, as far as a relay saw it in the clear.
+    /// What was signed, as far as a relay saw it in the clear.
     relayed_secrets: Vec<String>,
     /// Seconds of each step.
     seconds: std::collections::BTreeMap<String, f64>,
@@ -211,19 +207,16 @@ fn play(group: &mut Group<'_>, progress: &mut Progress) -> Result<Shown> {
     })
 }
 
-/// What the enclaves told each other and a relay saw: the message, and values in every spelling that
-/// is long enough to be no accident.
+/// What the enclaves told each other and a relay saw: the message, which those who sign send to each
+/// other, as it is and in hex.
 fn secrets(relays: &[Relay]) -> Vec<String> {
-    let mut spellings = vec![("the message".to_owned(), MESSAGE.to_vec())];
-    spellings.push(("the message in hex".to_owned(), hex::encode(MESSAGE).into()));
-    for value in VALUES.as_flattened() {
-        for bytes in [value.to_be_bytes(), value.to_le_bytes()] {
-            spellings.push((value.to_string(), bytes.to_vec()));
-        }
-    }
+    let spellings = [
+        ("the message", MESSAGE.to_vec()),
+        ("the message in hex", hex::encode(MESSAGE).into_bytes()),
+    ];
     let seen = |bytes: &[u8]| relays.iter().any(|relay| relay.saw(bytes));
     let found = spellings.into_iter().filter(|(_, bytes)| seen(bytes));
-    found.map(|(name, _)| name).collect()
+    found.map(|(name, _)| name.to_owned()).collect()
 }
 
 fn summary(shown: &Shown) {
@@ -264,7 +257,7 @@ fn summary(shown: &Shown) {
         println!("  {}: {by}", refusal.case);
     }
     println!(
-        "Relays carried {} bytes, and saw neither the message nor any value in them.",
+        "Relays carried {} bytes, and did not see the message that was signed.",
         shown.relayed_bytes
     );
 }
