@@ -13,7 +13,7 @@ use crate::stage::Image;
 
 /// How long a ceremony that cannot succeed may take, in seconds. Who refuses a call tells when this
 /// is over, and the calls of enclaves that are emulated on a busy host must have come until then.
-const PATIENCE: u64 = 20;
+const PATIENCE: u64 = 12;
 /// A byte in the caller's evidence, behind both frames' headers and its ephemeral key.
 const IN_EVIDENCE: usize = 1000;
 /// The caller's frames: its ephemeral key, its evidence, then the messages of the ceremony, of which
