@@ -154,13 +154,9 @@ fn refusals(guest: &mut Guest, paths: &Paths) -> io::Result<()> {
         (5, ECHO),
     ] {
         let answer = guest.order(&format!("connect {cid} {port}"))?;
-        let (code, micros) = answer.split_once(' ').unwrap();
+        // A refusal that did not come is told after two seconds, as ETIMEDOUT.
+        let (code, _) = answer.split_once(' ').unwrap();
         assert_eq!(code, ECONNRESET, "CID {cid} port {port}");
-        let micros: u64 = micros.parse().unwrap();
-        assert!(
-            micros < 20_000_000,
-            "CID {cid} port {port}: refused after {micros} µs"
-        );
     }
     let _console = UnixListener::bind(&paths.console)?;
     let answer = guest.order(&format!("connect 0 {CONSOLE}"))?;
